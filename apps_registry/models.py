@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import ClassVar
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -17,6 +17,8 @@ NAME = RegexValidator(
     NAME_PATTERN,
     "Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.",
 )
+
+LONGEST_TTL = 3650 * 86400
 
 
 def new_signing_key() -> str:
@@ -124,7 +126,11 @@ class MessageType(models.Model):
     name = models.CharField(max_length=128, validators=[NAME])
     delivery = models.CharField(max_length=9, choices=Delivery, default=Delivery.EVERY)
     ttl_seconds = models.PositiveIntegerField(
-        "time to live (s)", null=True, blank=True, help_text="Empty: the server's default."
+        "time to live (s)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_TTL)],
+        help_text="Empty: the server's default.",
     )
     result_required = models.BooleanField(default=True)
     on_failure = models.CharField(max_length=8, choices=OnFailure, default=OnFailure.CONTINUE)

@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z', 'Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.')])),
                 ('delivery', models.CharField(choices=[('every', 'every: each step, stored until processed'), ('latest', 'latest: the newest value per key'), ('transient', 'transient: live and foreground only')], default='every', max_length=9)),
-                ('ttl_seconds', models.PositiveIntegerField(blank=True, help_text="Empty: the server's default.", null=True, verbose_name='time to live (s)')),
+                ('ttl_seconds', models.PositiveIntegerField(blank=True, help_text="Empty: the server's default.", null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(315360000)], verbose_name='time to live (s)')),
                 ('result_required', models.BooleanField(default=True)),
                 ('on_failure', models.CharField(choices=[('continue', 'go on with the next message'), ('stop', 'stop the stream')], default='continue', max_length=8)),
                 ('app', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='types', to='apps_registry.app')),
