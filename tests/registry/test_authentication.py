@@ -78,6 +78,14 @@ def test_nobody_comes_in_without_a_credential(db: None, view: type[APIView], cod
     assert answer(view, header) == (401, {"code": code})
 
 
+@pytest.mark.parametrize("scheme", ["Basic", "Token", "", "Bearer:", "Bearer Bearer"])
+def test_a_credential_is_taken_as_bearer_only(game: NewApp, phone: Device, scheme: str) -> None:
+    token, _ = issue_token(device=phone, life=60)
+
+    assert answer(DeviceView, f"{scheme} {token}") == (401, {"code": "bad_token"})
+    assert answer(PublishView, f"{scheme} {game.key}") == (401, {"code": "bad_key"})
+
+
 def test_a_key_is_no_token_and_a_token_is_no_key(game: NewApp, phone: Device) -> None:
     token, _ = issue_token(device=phone, life=60)
 

@@ -44,6 +44,7 @@ def test_a_name_is_given_once(game: NewApp) -> None:
         create_app(name="game", types={})
 
     assert refusal.value.message_dict == {"name": ["There is already one: the app game."]}
+    assert App.objects.count() == 1  # and the caller's transaction goes on
 
 
 def test_services_of_two_apps_may_have_one_name(game: NewApp, taxi: NewApp) -> None:
