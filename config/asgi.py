@@ -1,0 +1,42 @@
+"""The application: HTTP through Django in one hop, WebSockets through Channels, a lifespan that drains."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+
+from config.http import OneHopHandler  # noqa: E402
+from messaging.consumers.routing import websocket_urlpatterns  # noqa: E402
+from messaging.live import node  # noqa: E402
+
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await node.current().attach()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await node.current().drain()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def unknown_socket(scope: Any, receive: Any, send: Any) -> None:
+    """A WebSocket to an address where there is none: refused, not a traceback."""
+    await send({"type": "websocket.close", "code": 4507})
+
+
+router = URLRouter(websocket_urlpatterns)
+
+
+async def sockets(scope: Any, receive: Any, send: Any) -> None:
+    known = scope["path"] in {"/ws/device", "/ws/service"}
+    await (router if known else unknown_socket)(scope, receive, send)
+
+
+application = ProtocolTypeRouter({"http": OneHopHandler(), "websocket": sockets, "lifespan": lifespan})

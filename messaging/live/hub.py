@@ -1,0 +1,236 @@
+"""The hub: sessions by stream, on the event loop. Encodes once, hands to each; never awaits a send."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from messaging.live.reader import Reader
+from messaging.live.session import Session, Way
+from messaging.live.stream import LiveStream
+from messaging.log import reading
+from messaging.log.effects import Effects
+from messaging.log.journal import Journal
+from messaging.log.presence import Departure, Finished
+from messaging.log.reading import Entry
+from messaging.protocol.errors import ProtocolError
+from messaging.protocol.frames import StatedPosition
+
+logger = logging.getLogger("meanwhile.hub")
+
+#: More take-overs of one device than this in as many seconds are refused (two tabs that fight).
+TAKE_OVERS, TAKE_OVER_SECONDS = 3, 10.0
+
+
+class Hub:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        reader: Reader,
+        ring: int,
+        page: int,
+        opened: Callable[[Iterable[int]], None],
+        left: Callable[[int], None],
+        hold_timeout: float,
+    ) -> None:
+        """opened, left: told when the first session of a stream comes and the last one goes (wake-ups)."""
+        self.streams: dict[int, LiveStream] = {}
+        self.sessions: dict[int, Session] = {}
+        self._journal = journal
+        self._reader = reader
+        self._ring = ring
+        self._page = page
+        self._opened = opened
+        self._left = left
+        self._hold_timeout = hold_timeout
+        self._take_overs: dict[int, deque[float]] = {}
+        self._ranges: dict[tuple[int, int, int], list[tuple[Way, int]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
+
+    def may_take_over(self, device_id: int, now: float) -> bool:
+        """Whether this device may open one more connection; counted only where one is open already."""
+        if device_id not in self.sessions:
+            return True
+        times = self._take_overs.setdefault(device_id, deque())
+        while times and times[0] <= now - TAKE_OVER_SECONDS:
+            times.popleft()
+        times.append(now)
+        return len(times) <= TAKE_OVERS
+
+    def register(self, session: Session, entries: list[Entry], positions: dict[str, StatedPosition]) -> None:
+        """Takes a session in, whose welcome has been sent: an older one of the device ends, the return begins."""
+        older = self.sessions.get(session.device_id)
+        if older:
+            if older.generation > session.generation:
+                session.link.bye("superseded")
+                return
+            self.drop(older)
+            older.link.bye("superseded")
+        self.sessions[session.device_id] = session
+        session.returned = lambda: self._returned(session)  # type: ignore[method-assign]
+        self._enter(session, entries)
+        session.begin(entries, positions)
+        self._after_begin(session)
+
+    def join(self, session: Session, entry: Entry) -> None:
+        """A session goes into one more stream; the answer has been sent."""
+        if session.over:
+            return
+        if entry.stream not in session.ways:
+            self._enter(session, [entry])
+        session.begin([entry], {})
+        self._after_begin(session)
+
+    def resume(self, session: Session, entries: list[Entry]) -> None:
+        """A foreground notice has been answered: the return begins."""
+        session.pages = 0
+        missing = [entry for entry in entries if entry.stream not in session.ways]
+        self._enter(session, missing)
+        session.begin(entries)
+        self._after_begin(session)
+
+    def drop(self, session: Session) -> None:
+        """The session ends; nothing more is sent."""
+        session.over = True
+        for name in list(session.ways):
+            self.leave(session, name)
+        if self.sessions.get(session.device_id) is session:
+            del self.sessions[session.device_id]
+
+    def leave(self, session: Session, name: str) -> None:
+        way = session.remove(name)
+        if way and not way.stream.ways:
+            self.streams.pop(way.stream.id, None)
+            self._left(way.stream.id)
+
+    def _enter(self, session: Session, entries: Iterable[Entry]) -> None:
+        fresh = []
+        for entry in entries:
+            stream = self.streams.get(entry.stream_id)
+            if stream is None:
+                stream = self.streams[entry.stream_id] = LiveStream(
+                    entry.stream_id,
+                    entry.stream,
+                    epoch=entry.epoch,
+                    head=entry.head,
+                    tail=entry.tail,
+                    version=entry.version,
+                    ring=self._ring,
+                )
+                fresh.append(entry.stream_id)
+            stream.seen(entry.head)
+            stream.closed = stream.closed or entry.closed
+            session.add(stream, entry)
+        if fresh:
+            self._opened(fresh)
+
+    def _after_begin(self, session: Session) -> None:
+        session.pump()
+        self.run(self.send_unread(session))
+        if session.holding:
+            loop = asyncio.get_running_loop()
+            ways = [way for way in session.ways.values() if way.held]
+            loop.call_later(self._hold_timeout, self._end_hold, session, ways)
+
+    def _end_hold(self, session: Session, ways: list[Way]) -> None:
+        for way in ways:
+            if way.held and not session.over and session.ways.get(way.stream.name) is way:
+                logger.info("hold timed out device=%s stream=%s", session.device, way.stream.name)
+                session.release(way)
+
+    def _returned(self, session: Session) -> None:
+        self._submit(Finished(session.device_id, session.generation, session.pages))
+
+    def _submit(self, body: Any) -> None:
+        try:
+            self._journal.submit(body)
+        except ProtocolError as error:
+            # Monitoring only: the timeline's row stays open.
+            logger.warning("not written: %s (%s)", type(body).__name__, error.code.name)
+
+    def gone(self, session: Session) -> None:
+        """The connection ended: the presence of this generation is cleared."""
+        self.drop(session)
+        self._submit(Departure(session.device_id, session.generation))
+
+    # --- what was committed ------------------------------------------------------------------------------------------
+
+    def deliver(self, effects: Effects) -> None:
+        """Hands on what a transaction changed. Lost, doubled or late calls cost time, never a message."""
+        touched: dict[int, Session] = {}
+        for appended in effects.appended:
+            stream = self.streams.get(appended.stream_id)
+            if stream and stream.extend(appended):
+                for way in stream.ways.values():
+                    touched[way.session.device_id] = way.session
+        for session in touched.values():
+            session.pump()
+        for value in effects.values:
+            stream = self.streams.get(value.stream_id)
+            if stream:
+                stream.version = max(stream.version, value.version)
+                for way in list(stream.ways.values()):
+                    way.session.news(value)
+        for passing in effects.passing:
+            stream = self.streams.get(passing.stream_id)
+            if stream:
+                for way in list(stream.ways.values()):
+                    way.session.passing(passing.text)
+        for moved in effects.advanced:
+            stream = self.streams.get(moved.stream_id)
+            way_ = stream.ways.get(moved.device_id) if stream else None
+            if way_:
+                way_.session.advanced(way_, moved.processed)
+                way_.session.pump()
+
+    # --- reads -------------------------------------------------------------------------------------------------------
+
+    def fetch(self, way: Way, after: int, upto: int) -> None:
+        """Reads a range for a way; the same range asked for by many is read once."""
+        limit = min(self._page, max(way.session.window.room, 1))
+        key = (way.stream.id, after, limit)
+        waiting = self._ranges.get(key)
+        if waiting is not None:
+            waiting.append((way, after))
+            return
+        self._ranges[key] = [(way, after)]
+        self.run(self._read(key, upto))
+
+    async def _read(self, key: tuple[int, int, int], upto: int) -> None:
+        stream_id, after, limit = key
+        try:
+            found = await self._reader.ask(lambda: reading.read_range(stream_id, after=after, upto=upto, limit=limit))
+        except ProtocolError:
+            # The database is away: the ways ask again at the next repair round.
+            for way, _ in self._ranges.pop(key):
+                way.fetching = False
+            return
+        for way, _ in self._ranges.pop(key):
+            way.session.fetched(way, found)
+
+    async def send_unread(self, session: Session) -> None:
+        ways = {way.subscription_id: way for way in session.ways.values() if way.stream.version}
+        if not ways:
+            return
+        values = await self._reader.ask(lambda: reading.unread_values(ways.keys()))
+        for subscription, found in values.items():
+            session.unread(ways[subscription], found)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine on the loop and keeps hold of it; a refusal by the database is left to the repair round."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except ProtocolError as error:
+                logger.warning("left to the repair round: %s", error.code.name)
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,211 @@
+"""A node: this process's Journal, Hub, reader and rounds, put together once and reached from every edge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+
+from messaging.live import repair, wakeups
+from messaging.live.hub import Hub
+from messaging.live.reader import Reader
+from messaging.live.wakeups import Wakeups
+from messaging.log import presence, retention
+from messaging.log.effects import Effects
+from messaging.log.journal import Finished, Journal
+from messaging.protocol.errors import ProtocolError
+
+logger = logging.getLogger("meanwhile.node")
+
+#: Seconds: renewing of leases, their length, and joining of groups again.
+RENEW, REGROUP = 10.0, 15.0
+
+
+class Node:
+    """Threads start at once, the hub's rounds with the first use on an event loop."""
+
+    def __init__(self) -> None:
+        self.journal = Journal(
+            committed=self._committed,
+            limit=settings.MEANWHILE_JOURNAL_QUEUE,
+            batch=settings.MEANWHILE_JOURNAL_BATCH,
+        )
+        self.journal.start()
+        self.reader = Reader()
+        self.wakeups = Wakeups(heard=self._heard)
+        self.hub = Hub(
+            journal=self.journal,
+            reader=self.reader,
+            ring=settings.MEANWHILE_RING,
+            page=settings.MEANWHILE_PAGE,
+            opened=self._opened,
+            left=self.wakeups.left,
+            hold_timeout=settings.MEANWHILE_HOLD_TIMEOUT,
+        )
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.draining = False
+        self._rounds: list[asyncio.Task[None]] = []
+        self._fresh: list[int] = []
+
+    @property
+    def name(self) -> str:
+        return self.wakeups.node
+
+    async def attach(self) -> None:
+        """Starts the rounds on the running loop; once. Every edge that runs on the loop calls it first."""
+        if self.loop is not None:
+            return
+        self.loop = asyncio.get_running_loop()
+        await self.wakeups.start()
+        self._rounds = [
+            asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, self._repair)),
+            asyncio.create_task(self._round(RENEW, self._renew)),
+            asyncio.create_task(self._round(REGROUP, self.wakeups.regroup)),
+        ]
+        if settings.MEANWHILE_CLEANUP_INTERVAL:
+            self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_CLEANUP_INTERVAL, self._clean)))
+
+    async def detach(self) -> None:
+        """Ends what `attach` started."""
+        for task in self._rounds:
+            task.cancel()
+        await asyncio.gather(*self._rounds, return_exceptions=True)
+        await self.wakeups.stop()
+        self.loop = None
+
+    async def drain(self) -> None:
+        """Says goodbye to everybody, spread over a few seconds, and writes what waits."""
+        self.draining = True
+        for session in list(self.hub.sessions.values()):
+            session.link.bye("restart", retry_after_ms=random.randrange(100, 4000))  # noqa: S311 - spreads load
+        await self.detach()
+        await asyncio.get_running_loop().run_in_executor(None, self.stop)
+
+    def stop(self) -> None:
+        """Ends the threads; what was submitted is written first."""
+        self.journal.stop()
+        self.reader.stop()
+
+    # --- commits -----------------------------------------------------------------------------------------------------
+
+    def _committed(self, effects: Effects, finished: Finished) -> None:
+        """In the writer thread. One call to the loop per transaction."""
+        loop = self.loop
+        if loop is None:
+            for done, outcome in finished:
+                done(outcome)
+            return
+        try:
+            loop.call_soon_threadsafe(self._tell, effects, finished)
+        except RuntimeError:
+            logger.info("the loop is closed; what was committed is found at the next connect")
+
+    def _tell(self, effects: Effects, finished: Finished) -> None:
+        if effects:
+            self.wakeups.say(effects)
+            self._heard(effects)
+        for done, outcome in finished:
+            try:
+                done(outcome)
+            except Exception:
+                logger.exception("an outcome could not be told")
+
+    def announce(self, effects: Effects) -> None:
+        """From any thread, after a commit made elsewhere in this process (`messaging.publish`, the admin)."""
+        if effects:
+            self._committed(effects, [])
+
+    def _heard(self, effects: Effects) -> None:
+        self.hub.deliver(effects)
+        if effects.streams:
+            self.hub.run(repair.streams(self.hub, self.reader, only=effects.streams))
+        here = [device for device in effects.devices if device in self.hub.sessions]
+        if here:
+            self.hub.run(repair.devices(self.hub, self.reader, only=here))
+
+    def _opened(self, streams: Any) -> None:
+        """New streams here: groups are joined, then their heads are read once more. What was committed between the
+        reading of the entries and now would else wait for the repair round."""
+        streams = list(streams)
+        self.wakeups.opened(streams)
+        if not self._fresh:
+            asyncio.get_running_loop().call_soon(self._look_at_fresh)
+        self._fresh.extend(streams)
+
+    def _look_at_fresh(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        self.hub.run(repair.streams(self.hub, self.reader, only=fresh))
+
+    # --- rounds ------------------------------------------------------------------------------------------------------
+
+    async def _round(self, seconds: float, work: Callable[[], Any]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except ProtocolError as error:
+                logger.warning("a round was left out: %s", error.code.name)
+            except Exception:
+                logger.exception("a round failed")
+
+    async def _repair(self) -> None:
+        now = time.monotonic()
+        for session in list(self.hub.sessions.values()):
+            session.link.check(now)
+        await repair.streams(self.hub, self.reader)
+        await repair.devices(self.hub, self.reader)
+
+    async def _renew(self) -> None:
+        for session in self.hub.sessions.values():
+            self.journal.submit(presence.Lease(session.device_id, session.generation))
+        await self.reader.ask(self._expire)
+
+    def _expire(self) -> None:
+        presence.expire(lease=settings.MEANWHILE_SILENCE + 3 * RENEW)
+
+    async def _clean(self) -> None:
+        effects = Effects()
+        removed = await self.reader.ask(lambda: retention.clean(effects))
+        if removed:
+            logger.info(
+                "removed %d processed, %d expired, %d of overflow", removed.processed, removed.expired, removed.overflow
+            )
+        if effects:
+            self.wakeups.say(effects)
+            self._heard(effects)
+
+
+_current: Node | None = None
+_lock = threading.Lock()
+
+
+def current() -> Node:
+    """This process's node, made at first use."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = Node()
+        return _current
+
+
+def reset(node: Node | None = None) -> None:
+    """Puts another node in place: for tests and for forked processes."""
+    global _current
+    _current = node
+
+
+def announce(effects: Effects) -> None:
+    """After a commit made outside the Journal: tells this process's sessions, and other processes."""
+    node = _current
+    if node and node.loop:
+        node.announce(effects)
+        return
+    if effects and wakeups.shared_layer() is not None:
+        async_to_sync(wakeups.announce)(effects, "")

@@ -1,0 +1,328 @@
+"""append: messages get their place in the log. One code path assigns offsets, on every engine.
+
+Lock order in every transaction: streams by id, subscriptions by id, feeds by service, presence by device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from msgspec import Struct
+
+from messaging.log import sql
+from messaging.log.effects import Appended, Effects, Item, NewValue, Passing
+from messaging.models import new_epoch
+from messaging.protocol import rules, wire
+from messaging.protocol.errors import ProtocolError
+from messaging.protocol.names import stream_kind
+
+
+class Publication(Struct):
+    """One message for one or several streams of an app; `payload` is JSON text that has passed `jsontext.strict`."""
+
+    app_id: int
+    service_id: int | None
+    service: str | None
+    to: list[str]
+    name: str
+    payload: str
+    key: str = ""
+    dedup_id: str | None = None
+    ttl: int | None = None
+
+
+class Stored(Struct):
+    """Where a message got to: offset for `every`, version for `latest`, neither for `transient`."""
+
+    stream: str
+    offset: int | None = None
+    version: int | None = None
+
+
+Placed = Stored | ProtocolError
+
+
+@dataclass(slots=True)
+class _Type:
+    id: int
+    delivery: str
+    ttl: int | None
+
+
+@dataclass(slots=True)
+class _Log:
+    """A locked stream, and what this transaction adds to it."""
+
+    id: int
+    name: str
+    head: int
+    version: int
+    closed: bool
+    items: list[Item] = field(default_factory=list)
+    touched: bool = False
+
+
+_Key = tuple[int, str]
+
+
+def append(publications: Sequence[Publication], effects: Effects) -> list[list[Placed]]:
+    """Per publication, per stream of its `to`: where it is stored, or why it is not.
+
+    Inside a transaction. A refused message changes nothing and does not sink its neighbours. A `dedup_id` that the
+    stream knows gives the offset it got the first time.
+    """
+    types = _types({p.app_id for p in publications})
+    logs = _lock(publications, types)
+    run = _Run(sql.now(), types, logs, _known_ids(publications, logs))
+    placed = [[run.place(publication, stream) for stream in publication.to] for publication in publications]
+    run.write(effects)
+    return placed
+
+
+def _types(apps: set[int]) -> dict[_Key, _Type]:
+    found = sql.run(
+        "SELECT app_id, name, id, delivery, ttl_seconds FROM apps_registry_messagetype"
+        f" WHERE app_id IN ({','.join(['%s'] * len(apps))})",
+        *apps,
+    )
+    return {(app, name): _Type(id, delivery, ttl) for app, name, id, delivery, ttl in found}
+
+
+def _lock(publications: Sequence[Publication], types: dict[_Key, _Type]) -> dict[_Key, _Log]:
+    """The streams, locked in id order; rooms and users' streams are made when first published to."""
+    wanted: dict[_Key, bool] = {}
+    for publication in publications:
+        type = types.get((publication.app_id, publication.name))
+        if type:
+            for stream in publication.to:
+                key = (publication.app_id, stream)
+                wanted[key] = wanted.get(key, False) or type.delivery != rules.TRANSIENT
+    logs = _select(wanted)
+    missing = []
+    for (app, stream), stored in wanted.items():
+        if stored and (app, stream) not in logs and _kind(stream) in {"user", "room"}:
+            missing.append((app, _kind(stream), stream, new_epoch()))
+    if missing:
+        create(missing)
+        logs = _select(wanted)
+    return logs
+
+
+def _kind(stream: str) -> str | None:
+    try:
+        return stream_kind(stream)
+    except ProtocolError:
+        return None
+
+
+def create(streams: Sequence[tuple[int, str | None, str, str]]) -> None:
+    """Makes streams that do not exist yet: (app, kind, name, epoch). Idempotent."""
+    source = sql.rows("r", app_id="bigint", kind="text", name="text", epoch="text")
+    sql.run(
+        "INSERT INTO messaging_stream (app_id, kind, name, epoch, head, tail, version)"
+        f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0 FROM {source} WHERE true ON CONFLICT (app_id, name) DO NOTHING",
+        sql.packed(streams),
+    )
+
+
+def _select(keys: dict[_Key, bool]) -> dict[_Key, _Log]:
+    source = sql.rows("r", app_id="bigint", name="text")
+    found = sql.run(
+        "SELECT s.id, s.app_id, s.name, s.head, s.version, s.closed_at IS NOT NULL"
+        f" FROM {source} JOIN messaging_stream s ON s.app_id = r.app_id AND s.name = r.name"
+        f" ORDER BY s.id{sql.lock('s')}",
+        sql.packed(keys),
+    )
+    return {(app, name): _Log(id, name, head, version, bool(closed)) for id, app, name, head, version, closed in found}
+
+
+def _known_ids(publications: Sequence[Publication], logs: dict[_Key, _Log]) -> dict[tuple[int, str], tuple[Any, ...]]:
+    asked = [
+        (logs[p.app_id, stream].id, p.dedup_id)
+        for p in publications
+        if p.dedup_id
+        for stream in p.to
+        if (p.app_id, stream) in logs
+    ]
+    if not asked:
+        return {}
+    source = sql.rows("r", stream_id="bigint", dedup_id="text")
+    found = sql.run(
+        'SELECT m.stream_id, m.dedup_id, m."offset", m.type_id, m.payload'
+        f" FROM {source} JOIN messaging_message m ON m.stream_id = r.stream_id AND m.dedup_id = r.dedup_id",
+        sql.packed(asked),
+    )
+    return {(stream, id): tuple(rest) for stream, id, *rest in found}
+
+
+class _Run:
+    """One append under way: places messages in memory, then writes them as a few statements."""
+
+    def __init__(
+        self,
+        now: datetime,
+        types: dict[_Key, _Type],
+        logs: dict[_Key, _Log],
+        known: dict[tuple[int, str], tuple[Any, ...]],
+    ) -> None:
+        self._now = now
+        self._time = wire.instant(now)
+        self._types = types
+        self._logs = logs
+        self._known = known
+        self._messages: list[tuple[Any, ...]] = []
+        self._values: dict[tuple[int, int, str], list[Any]] = {}
+        self._news: list[NewValue] = []
+        self._passing: list[Passing] = []
+        self._expiry: dict[int | None, tuple[str, float]] = {}
+
+    def place(self, publication: Publication, stream: str) -> Placed:
+        type = self._types.get((publication.app_id, publication.name))
+        if not type:
+            return ProtocolError("unknown_name")
+        log = self._logs.get((publication.app_id, stream))
+        if not log:
+            return self._no_such_stream(type, stream)
+        if log.closed:
+            return ProtocolError("stream_closed")
+        if type.delivery == rules.EVERY:
+            return self._every(publication, type, log)
+        if type.delivery == rules.LATEST:
+            return self._latest(publication, type, log)
+        text = wire.transient_item(
+            stream=log.name,
+            name=publication.name,
+            time=self._time,
+            service=publication.service,
+            payload=publication.payload,
+        )
+        self._passing.append(Passing(log.id, text))
+        return Stored(log.name)
+
+    def _no_such_stream(self, type: _Type, stream: str) -> Placed:
+        kind = _kind(stream)
+        if kind is None:
+            return ProtocolError("unknown_stream", "A stream is device:NAME, user:NAME or room:NAME.")
+        if kind == "device":
+            return ProtocolError("unknown_device")
+        return Stored(stream)  # a transient message to nobody
+
+    def _expires(self, ttl: int | None) -> tuple[str, float]:
+        known = self._expiry.get(ttl)
+        if known is None:
+            moment = self._now + timedelta(seconds=settings.MEANWHILE_TTL if ttl is None else ttl)
+            known = self._expiry[ttl] = (sql.stamp(moment), moment.timestamp())
+        return known
+
+    def _every(self, publication: Publication, type: _Type, log: _Log) -> Placed:
+        if publication.dedup_id:
+            first = self._known.get((log.id, publication.dedup_id))
+            if first:
+                if first[1:] != (type.id, publication.payload):
+                    return ProtocolError("id_mismatch")
+                return Stored(log.name, offset=first[0])
+        log.head += 1
+        offset = log.head
+        if publication.dedup_id:
+            self._known[log.id, publication.dedup_id] = (offset, type.id, publication.payload)
+        expires_at, expires = self._expires(publication.ttl or type.ttl)
+        self._messages.append(
+            (log.id, offset, type.id, publication.service_id, expires_at, publication.dedup_id, publication.payload)
+        )
+        text = wire.message_item(
+            stream=log.name,
+            offset=offset,
+            name=publication.name,
+            time=self._time,
+            service=publication.service,
+            payload=publication.payload,
+        )
+        log.items.append(Item(offset, text, expires))
+        return Stored(log.name, offset=offset)
+
+    def _latest(self, publication: Publication, type: _Type, log: _Log) -> Placed:
+        log.version += 1
+        log.touched = True
+        version = log.version
+        place = (log.id, type.id, publication.key)
+        earlier = self._values.get(place)
+        expires_at, _ = self._expires(publication.ttl or type.ttl)
+        times = earlier[5] + 1 if earlier else 1
+        self._values[place] = [*place, publication.service_id, version, times, expires_at, publication.payload]
+        self._news.append(
+            NewValue(
+                log.id,
+                log.name,
+                f"{type.id}/{publication.key}",
+                publication.name,
+                publication.key,
+                version,
+                self._time,
+                publication.service,
+                publication.payload,
+            )
+        )
+        return Stored(log.name, version=version)
+
+    def write(self, effects: Effects) -> None:
+        changed = [log for log in self._logs.values() if log.items or log.touched]
+        stamp = sql.stamp(self._now)
+        if self._messages:
+            source = sql.rows(
+                "r",
+                stream_id="bigint",
+                place="bigint",
+                type_id="bigint",
+                service_id="bigint",
+                expires_at="timestamptz",
+                dedup_id="text",
+                payload="text",
+            )
+            sql.run(
+                "INSERT INTO messaging_message"
+                ' (stream_id, "offset", type_id, service_id, published_at, expires_at, dedup_id, payload)'
+                f" SELECT r.stream_id, r.place, r.type_id, r.service_id, {sql.moment()}, r.expires_at, r.dedup_id, r.payload"
+                f" FROM {source}",
+                stamp,
+                sql.packed(self._messages),
+            )
+        if self._values:
+            self._write_values(stamp)
+        if changed:
+            source = sql.rows("r", id="bigint", head="bigint", version="bigint")
+            sql.run(
+                f"UPDATE messaging_stream SET head = r.head, version = r.version FROM {source}"
+                " WHERE messaging_stream.id = r.id",
+                sql.packed((log.id, log.head, log.version) for log in changed),
+            )
+        effects.appended.extend(Appended(log.id, log.name, log.items, log.head) for log in changed if log.items)
+        effects.values.extend(self._news)
+        effects.passing.extend(self._passing)
+
+    def _write_values(self, stamp: str) -> None:
+        source = sql.rows(
+            "r",
+            stream_id="bigint",
+            type_id="bigint",
+            key="text",
+            service_id="bigint",
+            version="bigint",
+            times="bigint",
+            expires_at="timestamptz",
+            payload="text",
+        )
+        sql.run(
+            "INSERT INTO messaging_latestvalue"
+            " (stream_id, type_id, key, service_id, version, revision, published_at, expires_at, payload)"
+            f" SELECT r.stream_id, r.type_id, r.key, r.service_id, r.version, r.times, {sql.moment()}, r.expires_at, r.payload"
+            f" FROM {source} WHERE true"
+            " ON CONFLICT (stream_id, type_id, key) DO UPDATE SET service_id = excluded.service_id,"
+            " version = excluded.version, revision = messaging_latestvalue.revision + excluded.revision,"
+            " published_at = excluded.published_at, expires_at = excluded.expires_at, payload = excluded.payload",
+            stamp,
+            sql.packed(self._values.values()),
+        )

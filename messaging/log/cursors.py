@@ -1,0 +1,236 @@
+"""advance and receive: a device's cursors move, and the services' feeds say what became of their messages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from messaging.log import sql
+from messaging.log.effects import Advanced, Effects
+from messaging.protocol import rules
+from messaging.protocol.errors import ProtocolError
+from messaging.protocol.rules import Segment
+
+
+class Report(Struct):
+    """Results of a device: everything ≤ `upto` that is not in `special` was processed."""
+
+    device_id: int
+    stream: str
+    upto: int
+    epoch: str = ""
+    #: Exceptions and returned values, by offset.
+    special: dict[int, Segment] = field(default_factory=dict)
+
+
+class Saved(Struct):
+    stream: str
+    processed: int
+
+
+class _Cursor(Struct):
+    subscription_id: int
+    stream_id: int
+    processed: int
+    received: int
+    head: int
+    epoch: str
+    before: int
+    parts: list[Segment] = field(default_factory=list)
+
+
+def advance(reports: Sequence[Report], effects: Effects) -> list[Saved | ProtocolError]:
+    """Moves `processed` (and `received` with it) and writes the results, one row per run and service.
+
+    Inside a transaction; cumulative and idempotent: what is at or below the cursor changes nothing and counts nothing
+    twice (P5). Above the head it counts as the head; another epoch is refused.
+    """
+    cursors = _lock(reports)
+    outcomes = [_move(report, cursors.get((report.device_id, report.stream))) for report in reports]
+    moved = [(device, cursor) for (device, _), cursor in cursors.items() if cursor.processed > cursor.before]
+    if moved:
+        source = sql.rows("r", id="bigint", processed="bigint", received="bigint")
+        sql.run(
+            f"UPDATE messaging_subscription SET processed = r.processed, received = r.received FROM {source}"
+            " WHERE messaging_subscription.id = r.id",
+            sql.packed((c.subscription_id, c.processed, c.received) for _, c in moved),
+        )
+        write_results(_told(moved))
+        effects.advanced.extend(Advanced(device, c.stream_id, c.processed) for device, c in moved)
+    return outcomes
+
+
+def _lock(reports: Sequence[Report]) -> dict[tuple[int, str], _Cursor]:
+    source = sql.rows("r", device_id="bigint", name="text")
+    found = sql.run(
+        "SELECT u.device_id, s.name, u.id, s.id, u.processed, u.received, s.head, s.epoch"
+        f" FROM {source} JOIN messaging_subscription u ON u.device_id = r.device_id"
+        " JOIN messaging_stream s ON s.id = u.stream_id AND s.name = r.name"
+        f" ORDER BY u.id{sql.lock('u')}",
+        sql.packed({(report.device_id, report.stream) for report in reports}),
+    )
+    return {(device, name): _Cursor(*rest, before=rest[2]) for device, name, *rest in found}
+
+
+def _move(report: Report, cursor: _Cursor | None) -> Saved | ProtocolError:
+    if cursor is None:
+        return ProtocolError("unknown_stream")
+    if report.epoch and report.epoch != cursor.epoch:
+        return ProtocolError("epoch_changed", "", stream=report.stream, epoch=cursor.epoch, processed=cursor.processed)
+    if any(offset > report.upto for offset in report.special):
+        return ProtocolError("invalid", "An exception or value is above upto.")
+    upto = min(report.upto, cursor.head)
+    if upto > cursor.processed:
+        cursor.parts += rules.segments(after=cursor.processed, upto=upto, special=report.special)
+        cursor.processed = upto
+        cursor.received = max(cursor.received, upto)
+    return Saved(report.stream, cursor.processed)
+
+
+_Row = tuple[int | None, int, int, Segment]
+
+
+def _told(moved: Sequence[tuple[int, _Cursor]]) -> list[_Row]:
+    """(service, device, stream, segment) for everyone who is to hear."""
+    source = sql.rows("r", place="bigint", stream_id="bigint", after="bigint", upto="bigint")
+    stored = sql.run(
+        f'SELECT r.place, m."offset", m.type_id, m.service_id FROM {source}'
+        ' JOIN messaging_message m ON m.stream_id = r.stream_id AND m."offset" > r.after AND m."offset" <= r.upto'
+        ' ORDER BY r.place, m."offset"',
+        sql.packed((place, c.stream_id, c.before, c.processed) for place, (_, c) in enumerate(moved)),
+    )
+    named = report_to({type for _, _, type, _ in stored})
+    recipients: dict[int, list[tuple[int, Sequence[int | None]]]] = defaultdict(list)
+    for place, offset, type, service in stored:
+        recipients[place].append((offset, named.get(type) or (service,)))
+    return [
+        (service, device, cursor.stream_id, part)
+        for place, (device, cursor) in enumerate(moved)
+        for service, part in rules.attributed(cursor.parts, recipients[place])
+    ]
+
+
+def report_to(types: set[int]) -> dict[int, list[int]]:
+    """The services a type names, where it names any; else the publisher hears."""
+    if not types:
+        return {}
+    named: dict[int, list[int]] = defaultdict(list)
+    marks = ",".join(["%s"] * len(types))
+    for type, service in sql.run(
+        "SELECT messagetype_id, service_id FROM apps_registry_messagetype_report_to"
+        f" WHERE messagetype_id IN ({marks}) ORDER BY service_id",
+        *types,
+    ):
+        named[type].append(service)
+    return named
+
+
+def feed_positions(counts: dict[int, int]) -> dict[int, int]:
+    """Takes places in services' feeds: how many each wants → the last position before them. Locks the feeds."""
+    packed = sql.packed((service,) for service in sorted(counts))
+    source = sql.rows("r", service_id="bigint")
+    sql.run(
+        f"INSERT INTO messaging_feed (service_id, head) SELECT r.service_id, 0 FROM {source} WHERE true"
+        " ON CONFLICT (service_id) DO NOTHING",
+        packed,
+    )
+    before = dict(
+        sql.run(
+            f"SELECT f.service_id, f.head FROM {source} JOIN messaging_feed f ON f.service_id = r.service_id"
+            f" ORDER BY f.service_id{sql.lock('f')}",
+            packed,
+        )
+    )
+    source = sql.rows("r", service_id="bigint", taken="bigint")
+    sql.run(
+        f"UPDATE messaging_feed SET head = head + r.taken FROM {source} WHERE messaging_feed.service_id = r.service_id",
+        sql.packed(counts.items()),
+    )
+    return before
+
+
+def write_results(rows: Iterable[_Row]) -> None:
+    rows = list(rows)
+    counts: dict[int, int] = defaultdict(int)
+    for service, *_ in rows:
+        if service is not None:
+            counts[service] += 1
+    positions = feed_positions(counts) if counts else {}
+    written: list[tuple[Any, ...]] = []
+    for service, device, stream, part in rows:
+        position = None
+        if service is not None:
+            position = positions[service] = positions[service] + 1
+        written.append((service, position, device, stream, *part))
+    if not written:
+        return
+    source = sql.rows(
+        "r",
+        service_id="bigint",
+        place="bigint",
+        device_id="bigint",
+        stream_id="bigint",
+        from_offset="bigint",
+        upto="bigint",
+        status="text",
+        code="text",
+        detail="text",
+        value="text",
+    )
+    sql.run(
+        "INSERT INTO messaging_result (service_id, position, device_id, stream_id, from_offset, upto, status, code,"
+        " detail, value, reported_at) SELECT r.service_id, r.place, r.device_id, r.stream_id, r.from_offset, r.upto,"
+        f" r.status, r.code, r.detail, r.value, {sql.moment()} FROM {source}",
+        sql.stamp(sql.now()),
+        sql.packed(written),
+    )
+
+
+class Receipt(Struct):
+    """What a device has stored safely: messages up to `upto`, `latest` values up to `version`."""
+
+    subscription_id: int
+    upto: int = 0
+    version: int = 0
+
+
+def receive(receipts: Sequence[Receipt]) -> None:
+    """Moves `received` and `latest_received`, as far as the stream has got; older receipts change nothing.
+
+    Inside a transaction; cumulative, idempotent; moves `processed` never (P4).
+    """
+    upto: dict[int, int] = defaultdict(int)
+    version: dict[int, int] = defaultdict(int)
+    for receipt in receipts:
+        upto[receipt.subscription_id] = max(upto[receipt.subscription_id], receipt.upto)
+        version[receipt.subscription_id] = max(version[receipt.subscription_id], receipt.version)
+    messages = sorted((id, to) for id, to in upto.items() if to)
+    values = sorted((id, to) for id, to in version.items() if to)
+    source = sql.rows("r", id="bigint", upto="bigint")
+    if messages:
+        sql.run(
+            "UPDATE messaging_subscription SET received = CASE WHEN r.upto < s.head THEN r.upto ELSE s.head END"
+            f" FROM {source}, messaging_stream s WHERE messaging_subscription.id = r.id"
+            " AND s.id = messaging_subscription.stream_id AND messaging_subscription.received < r.upto",
+            sql.packed(messages),
+        )
+    if values:
+        packed = sql.packed(values)
+        sql.run(
+            "INSERT INTO messaging_latestreceipt (subscription_id, value_id, revision)"
+            f" SELECT u.id, l.id, l.revision FROM {source} JOIN messaging_subscription u ON u.id = r.id"
+            " JOIN messaging_latestvalue l ON l.stream_id = u.stream_id AND l.version > u.latest_received"
+            " AND l.version <= r.upto WHERE true"
+            " ON CONFLICT (subscription_id, value_id) DO UPDATE SET revision = excluded.revision",
+            packed,
+        )
+        sql.run(
+            "UPDATE messaging_subscription SET latest_received ="
+            " CASE WHEN r.upto < s.version THEN r.upto ELSE s.version END"
+            f" FROM {source}, messaging_stream s WHERE messaging_subscription.id = r.id"
+            " AND s.id = messaging_subscription.stream_id AND messaging_subscription.latest_received < r.upto",
+            packed,
+        )

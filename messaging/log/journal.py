@@ -1,0 +1,245 @@
+"""The Journal: one writer thread per process. All that waits becomes one transaction (group commit).
+
+Measured: one ORM transaction per step does 250–390 messages/s on SQLite, this 17,000–37,000.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from msgspec import Struct
+
+from messaging.log import answers, cursors, membership, presence
+from messaging.log.effects import Effects
+from messaging.log.reading import Entry
+from messaging.protocol.errors import ProtocolError
+
+logger = logging.getLogger("meanwhile.journal")
+
+Outcome = Any
+Done = Callable[[Outcome], None]
+
+
+class Joining(Struct):
+    """A device goes into a room."""
+
+    app_id: int
+    device_id: int
+    stream: str
+
+
+class Leaving(Struct):
+    """A device goes out of a room."""
+
+    device_id: int
+    stream: str
+
+
+def _join(joining: Sequence[Joining], effects: Effects) -> list[Entry | None]:
+    membership.subscribe([(j.app_id, j.device_id, j.stream) for j in joining])
+    return [membership.entry_of(j.device_id, j.stream) for j in joining]
+
+
+def _unsubscribe(leaving: Sequence[Leaving], effects: Effects) -> list[None]:
+    membership.unsubscribe({(one.device_id, one.stream) for one in leaving})
+    return [None] * len(leaving)
+
+
+def _quiet(function: Callable[[Sequence[Any]], None]) -> Callable[[Sequence[Any], Effects], list[None]]:
+    """A verb that tells nobody anything."""
+
+    def run(bodies: Sequence[Any], effects: Effects) -> list[None]:
+        function(bodies)
+        return [None] * len(bodies)
+
+    return run
+
+
+#: The verbs in the order they run in within a batch: the lock order, and heads are read after the appends.
+VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
+    Joining: _join,
+    answers.Request: answers.publish,
+    cursors.Receipt: _quiet(cursors.receive),
+    cursors.Report: cursors.advance,
+    Leaving: _unsubscribe,
+    presence.Arrival: presence.enter,
+    presence.NoticeGiven: presence.notice,
+    presence.Finished: _quiet(presence.finish),
+    presence.Lease: _quiet(presence.renew),
+    presence.Departure: _quiet(presence.leave),
+}
+
+
+class Command(NamedTuple):
+    """Something to write, and who hears how it went; `direct`: told from the writer thread, not from the loop."""
+
+    body: Any
+    done: Done | None
+    direct: bool
+
+
+Finished = list[tuple[Done, Outcome]]
+
+
+class Journal:
+    """Takes commands from any thread, writes them in groups, tells of them after the commit.
+
+    committed: called in the writer thread with the effects of a transaction and the outcomes for the loop.
+    """
+
+    def __init__(self, *, committed: Callable[[Effects, Finished], None], limit: int, batch: int) -> None:
+        self._committed = committed
+        self._limit = limit
+        self._batch = batch
+        self._queue: SimpleQueue[Command | None] = SimpleQueue()
+        self._waiting = 0
+        self._count = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.batches = 0
+        self.commands = 0
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="meanwhile-journal", daemon=True)
+            self._thread.start()
+
+    def stop(self, timeout: float = 10) -> None:
+        """Writes what waits, then ends the thread. What is submitted later is refused."""
+        with self._count:
+            self._closed = True
+        if self._thread:
+            self._queue.put(None)
+            self._thread.join(timeout)
+
+    @property
+    def waiting(self) -> int:
+        """How much has been taken and is not written yet, in messages and commands."""
+        return self._waiting
+
+    def submit(self, body: Any, done: Done | None = None, *, direct: bool = False) -> None:
+        """Queues a command. Raises `overloaded` when the queue is full: refused, not grown."""
+        weight = getattr(body, "weight", 1)
+        with self._count:
+            if self._closed:
+                raise ProtocolError("restart")
+            if self._waiting and self._waiting + weight > self._limit:
+                raise ProtocolError("overloaded")
+            self._waiting += weight
+        self._queue.put(Command(body, done, direct))
+
+    def call(self, body: Any, timeout: float = 30) -> Outcome:
+        """Submits from a thread and waits for the outcome. Raises what the command raised, or `unavailable`."""
+        future: Future[Outcome] = Future()
+        self.submit(body, future.set_result, direct=True)
+        try:
+            outcome = future.result(timeout)
+        except TimeoutError:
+            raise ProtocolError("unavailable", "The outcome is not known in time.") from None
+        if isinstance(outcome, ProtocolError):
+            raise outcome
+        return outcome
+
+    def _write(self) -> None:
+        try:
+            while batch := self._take():
+                self._commit(batch)
+                with self._count:
+                    self._waiting -= sum(getattr(command.body, "weight", 1) for command in batch)
+        finally:
+            connection.close()
+
+    def _take(self) -> list[Command]:
+        """All that waits, up to the bound; blocks while nothing does. [] at the end."""
+        first = self._queue.get()
+        if first is None:
+            return []
+        batch = [first]
+        weight = getattr(first.body, "weight", 1)
+        while weight < self._batch:
+            try:
+                command = self._queue.get_nowait()
+            except Empty:
+                break
+            if command is None:
+                self._queue.put(None)
+                break
+            batch.append(command)
+            weight += getattr(command.body, "weight", 1)
+        return batch
+
+    def _commit(self, batch: list[Command]) -> None:
+        effects = Effects()
+        try:
+            outcomes = self._attempt(batch, effects)
+        except Exception as error:
+            # One command that fails must not sink its neighbours: each again, alone.
+            if len(batch) > 1:
+                logger.warning("a batch of %d failed (%s); each runs alone", len(batch), type(error).__name__)
+                for command in batch:
+                    self._commit([command])
+                return
+            effects = Effects()
+            outcomes = [_failure(error)]
+        self.batches += 1
+        self.commands += len(batch)
+        self._tell(batch, outcomes, effects)
+
+    def _attempt(self, batch: list[Command], effects: Effects) -> list[Outcome]:
+        """One transaction; once more if the database was locked or the connection had died."""
+        try:
+            return self._transaction(batch, effects)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            for part in (
+                effects.appended,
+                effects.values,
+                effects.passing,
+                effects.advanced,
+                effects.devices,
+                effects.streams,
+            ):
+                part.clear()  # type: ignore[attr-defined]
+            return self._transaction(batch, effects)
+
+    def _transaction(self, batch: list[Command], effects: Effects) -> list[Outcome]:
+        by_verb: dict[type[Any], list[int]] = {}
+        for place, command in enumerate(batch):
+            by_verb.setdefault(type(command.body), []).append(place)
+        outcomes: list[Outcome] = [None] * len(batch)
+        with transaction.atomic():
+            for kind, verb in VERBS.items():
+                if places := by_verb.get(kind):
+                    found = verb([batch[place].body for place in places], effects)
+                    for place, outcome in zip(places, found, strict=True):
+                        outcomes[place] = outcome
+        return outcomes
+
+    def _tell(self, batch: list[Command], outcomes: list[Outcome], effects: Effects) -> None:
+        finished: Finished = []
+        for command, outcome in zip(batch, outcomes, strict=True):
+            if command.done is None:
+                if isinstance(outcome, ProtocolError) and outcome.code.name == "internal":
+                    logger.error("%s failed", type(command.body).__name__)
+            elif command.direct:
+                command.done(outcome)
+            else:
+                finished.append((command.done, outcome))
+        if effects or finished:
+            self._committed(effects, finished)
+
+
+def _failure(error: Exception) -> ProtocolError:
+    if isinstance(error, ProtocolError):
+        return error
+    if isinstance(error, DatabaseError | InterfaceError):
+        logger.error("the database refused: %s", type(error).__name__, exc_info=error)
+        return ProtocolError("unavailable")
+    logger.error("a command failed", exc_info=error)
+    return ProtocolError("internal")

@@ -1,0 +1,260 @@
+"""Where devices are. A state is set by its connection's generation and cleared only by the same, or by expiry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from messaging.log import sql
+from messaging.log.effects import Effects
+from messaging.log.reading import Entry, entries
+from messaging.protocol import rules
+from messaging.protocol.errors import ProtocolError
+
+
+class Arrival(Struct):
+    """A device's hello."""
+
+    device_id: int
+    state: str
+    state_seq: int
+    mode: str
+    node: str
+
+
+class Here(Struct):
+    """What the device is after a hello or a notice, and where its streams stand (the cut)."""
+
+    generation: int
+    state: str
+    state_seq: int
+    entries: list[Entry]
+
+
+class NoticeGiven(Struct):
+    """A device says which state it is in. `generation` is its connection's; None over HTTP, which speaks for all."""
+
+    device_id: int
+    state: str
+    state_seq: int
+    generation: int | None = None
+    mode: str = "pull"
+
+
+class Departure(Struct):
+    device_id: int
+    generation: int
+
+
+_Row = list[Any]  # device, state, state_seq, generation
+
+
+def _lock(devices: Collection[int]) -> dict[int, _Row]:
+    """The presence rows, locked in device order; made where missing."""
+    packed = sql.packed((device,) for device in sorted(set(devices)))
+    source = sql.rows("r", id="bigint")
+    sql.run(
+        "INSERT INTO messaging_presence (device_id, state, state_seq, generation, node)"
+        f" SELECT r.id, 'offline', 0, 0, '' FROM {source} WHERE true ON CONFLICT (device_id) DO NOTHING",
+        packed,
+    )
+    found = sql.run(
+        "SELECT p.device_id, p.state, p.state_seq, p.generation"
+        f" FROM {source} JOIN messaging_presence p ON p.device_id = r.id ORDER BY p.device_id{sql.lock('p')}",
+        packed,
+    )
+    return {row[0]: list(row) for row in found}
+
+
+def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | ProtocolError]:
+    """Takes connections in: each gets the next generation of its device, and its state is taken as said.
+
+    Inside a transaction. The newest connection wins; the sessions of older ones learn it from `effects.devices`.
+    """
+    rows = _lock([arrival.device_id for arrival in arrivals])
+    now = sql.stamp(sql.now())
+    taken: list[_Row] = []
+    taken_over: set[int] = set()
+    for arrival in arrivals:
+        row = rows[arrival.device_id]
+        if row[1] != rules.OFFLINE:
+            taken_over.add(arrival.device_id)
+        row[1:] = [arrival.state, arrival.state_seq, row[3] + 1]
+        taken.append([*row, arrival.node])
+    source = sql.rows("r", id="bigint", state="text", seq="bigint", generation="bigint", node="text")
+    sql.run(
+        "UPDATE messaging_presence SET state = r.state, state_seq = r.seq, generation = r.generation, node = r.node,"
+        f" last_seen = {sql.moment()}, connected_at = {sql.moment()} FROM {source} WHERE messaging_presence.device_id = r.id",
+        now,
+        now,
+        sql.packed({row[0]: row for row in taken}.values()),
+    )
+    places = entries({arrival.device_id for arrival in arrivals})
+    here: list[Here | ProtocolError] = []
+    returns = []
+    for arrival, (_, _, _, generation, _) in zip(arrivals, taken, strict=True):
+        found = places[arrival.device_id]
+        here.append(Here(generation, arrival.state, arrival.state_seq, found))
+        if arrival.state == rules.FOREGROUND:
+            returns.append((arrival.device_id, generation, arrival.mode, "connect", found))
+    _interrupt((arrival.device_id,) for arrival in arrivals)
+    _remember(returns, now)
+    effects.devices.extend(taken_over)
+    return here
+
+
+def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | ProtocolError]:
+    """Takes notices. One that is not newer than what is stored changes nothing and gets the current state.
+
+    Inside a transaction; idempotent. Of an older generation: `superseded`.
+    """
+    rows = _lock([one.device_id for one in given])
+    now = sql.stamp(sql.now())
+    outcomes: list[Here | ProtocolError] = []
+    changed: dict[int, _Row] = {}
+    back: list[tuple[int, NoticeGiven]] = []
+    for place, one in enumerate(given):
+        row = rows[one.device_id]
+        if one.generation is not None and one.generation != row[3]:
+            outcomes.append(ProtocolError("superseded"))
+            continue
+        if one.state_seq > row[2] and (one.generation is not None or row[1] != rules.OFFLINE):
+            row[1], row[2] = one.state, one.state_seq
+            changed[one.device_id] = row
+        outcomes.append(Here(row[3], row[1], row[2], []))
+        if row[1] == rules.FOREGROUND == one.state:
+            back.append((place, one))
+    if changed:
+        source = sql.rows("r", id="bigint", state="text", seq="bigint", generation="bigint")
+        sql.run(
+            f"UPDATE messaging_presence SET state = r.state, state_seq = r.seq, last_seen = {sql.moment()}"
+            f" FROM {source} WHERE messaging_presence.device_id = r.id",
+            now,
+            sql.packed(changed.values()),
+        )
+    if back:
+        places = entries({one.device_id for _, one in back})
+        returns = []
+        for place, one in back:
+            here = outcomes[place]
+            assert isinstance(here, Here)
+            here.entries = places[one.device_id]
+            if one.device_id in changed:
+                returns.append((one.device_id, here.generation, one.mode, "notice", here.entries))
+        _interrupt((device,) for device, *_ in returns)
+        _remember(returns, now)
+    effects.devices.extend(changed)
+    return outcomes
+
+
+def leave(departures: Sequence[Departure]) -> None:
+    """Marks devices offline whose connection of this very generation ended (not if a newer one took over)."""
+    packed = sql.packed((d.device_id, d.generation) for d in departures)
+    source = sql.rows("r", id="bigint", generation="bigint")
+    sql.run(
+        f"UPDATE messaging_presence SET state = 'offline', node = '', last_seen = {sql.moment()} FROM {source}"
+        " WHERE messaging_presence.device_id = r.id AND messaging_presence.generation = r.generation",
+        sql.stamp(sql.now()),
+        packed,
+    )
+    sql.run(
+        f"UPDATE messaging_resume SET outcome = 'interrupted', finished_at = {sql.moment()} FROM {source}"
+        " WHERE messaging_resume.device_id = r.id AND messaging_resume.generation = r.generation"
+        " AND messaging_resume.outcome = 'running'",
+        sql.stamp(sql.now()),
+        packed,
+    )
+
+
+class Lease(Struct):
+    """A connection that was heard of."""
+
+    device_id: int
+    generation: int
+
+
+def renew(held: Sequence[Lease]) -> None:
+    """Renews the leases of connections that were heard of."""
+    source = sql.rows("r", id="bigint", generation="bigint")
+    sql.run(
+        f"UPDATE messaging_presence SET last_seen = {sql.moment()} FROM {source}"
+        " WHERE messaging_presence.device_id = r.id AND messaging_presence.generation = r.generation",
+        sql.stamp(sql.now()),
+        sql.packed((h.device_id, h.generation) for h in held),
+    )
+
+
+def expire(*, lease: float) -> int:
+    """Marks devices offline whose lease (s) ran out: their server was killed, or `disconnect` never came."""
+    now = sql.now()
+    return sql.change(
+        f"UPDATE messaging_presence SET state = 'offline', node = '' WHERE state <> 'offline' AND last_seen < {sql.moment()}",
+        sql.stamp(now - timedelta(seconds=lease)),
+    )
+
+
+class Finished(Struct):
+    """A return that has everything up to its cuts processed."""
+
+    device_id: int
+    generation: int
+    pages: int
+
+
+def finish(done: Sequence[Finished]) -> None:
+    """Closes the timeline's row of a return."""
+    source = sql.rows("r", id="bigint", generation="bigint", pages="bigint")
+    sql.run(
+        f"UPDATE messaging_resume SET outcome = 'complete', pages = r.pages, finished_at = {sql.moment()} FROM {source}"
+        " WHERE messaging_resume.device_id = r.id AND messaging_resume.generation = r.generation"
+        " AND messaging_resume.outcome = 'running'",
+        sql.stamp(sql.now()),
+        sql.packed((f.device_id, f.generation, f.pages) for f in done),
+    )
+
+
+def _interrupt(devices: Any) -> None:
+    """A new return ends the one that was running."""
+    source = sql.rows("r", id="bigint")
+    sql.run(
+        f"UPDATE messaging_resume SET outcome = 'interrupted', finished_at = {sql.moment()} FROM {source}"
+        " WHERE messaging_resume.device_id = r.id AND messaging_resume.outcome = 'running'",
+        sql.stamp(sql.now()),
+        sql.packed(devices),
+    )
+
+
+def _remember(returns: Sequence[tuple[int, int, str, str, list[Entry]]], now: str) -> None:
+    """One row per return for the timeline; nothing pending is complete at once."""
+    written = []
+    for device, generation, mode, cause, places in returns:
+        pending = sum(entry.head - entry.processed for entry in places)
+        cuts = sql.packed_object({entry.stream: entry.head for entry in places})
+        done = not pending
+        written.append(
+            (device, generation, mode, cause, pending, cuts, "complete" if done else "running", now if done else None)
+        )
+    if not written:
+        return
+    source = sql.rows(
+        "r",
+        device_id="bigint",
+        generation="bigint",
+        mode="text",
+        cause="text",
+        pending="bigint",
+        cuts="jsonb",
+        outcome="text",
+        finished_at="timestamptz",
+    )
+    sql.run(
+        "INSERT INTO messaging_resume"
+        " (device_id, generation, mode, cause, started_at, finished_at, pending, pages, cuts, outcome)"
+        f" SELECT r.device_id, r.generation, r.mode, r.cause, {sql.moment()}, r.finished_at, r.pending, 0, r.cuts,"
+        f" r.outcome FROM {source}",
+        now,
+        sql.packed(written),
+    )

@@ -1,0 +1,198 @@
+"""Reads of the log. Rows become wire text inside the database: no row passes through the ORM or a serializer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from messaging.log import sql
+from messaging.log.effects import Item
+from messaging.protocol import rules, wire
+from messaging.protocol.rules import Hole
+
+
+class Entry(Struct):
+    """A device's place in one of its streams, with the heads at the moment of reading (the cut)."""
+
+    subscription_id: int
+    stream_id: int
+    stream: str
+    epoch: str
+    processed: int
+    received: int
+    latest_received: int
+    head: int
+    tail: int
+    version: int
+    closed: bool
+
+    def as_frame(self, cut: int | None = None) -> dict[str, Any]:
+        """The members of a stream entry (docs/reference/protocol.md)."""
+        return {
+            "stream": self.stream,
+            "epoch": self.epoch,
+            "processed": self.processed,
+            "received": self.received,
+            "cut": self.head if cut is None else cut,
+            "head": self.head,
+            "tail": self.tail,
+            "latest_received": self.latest_received,
+        }
+
+
+_ENTRY = (
+    "SELECT u.device_id, u.id, u.stream_id, s.name, s.epoch, u.processed, u.received, u.latest_received,"
+    " s.head, s.tail, s.version, s.closed_at IS NOT NULL"
+    " FROM messaging_subscription u JOIN messaging_stream s ON s.id = u.stream_id"
+)
+
+
+def entries(devices: Collection[int]) -> dict[int, list[Entry]]:
+    """The entries of each device, by stream name. One query."""
+    found: dict[int, list[Entry]] = {device: [] for device in devices}
+    source = sql.rows("r", id="bigint")
+    for device, *rest, closed in sql.run(
+        f"{_ENTRY} JOIN {source} ON r.id = u.device_id ORDER BY s.name", sql.packed((device,) for device in found)
+    ):
+        found[device].append(Entry(*rest, closed=bool(closed)))
+    return found
+
+
+class Range(Struct):
+    """Part of a stream, complete up to `upto`: every offset of (after, upto] is an item or in a hole."""
+
+    after: int
+    upto: int
+    items: list[Item]
+    holes: list[Hole]
+
+
+def _item_sql(stream: str) -> str:
+    """SQL that builds what `wire.message_item` builds; a test compares the two."""
+    return (
+        f'\'"stream":"\'||{stream}||\'","offset":\'||m."offset"||\',"name":"\'||t.name||\'","time":"\'||'
+        f"{sql.time_text('m.published_at')}||'\",\"service\":'||coalesce('\"'||v.name||'\"','null')||"
+        "',\"data\":'||m.payload||'}'"
+    )
+
+
+def read_range(stream_id: int, *, after: int, upto: int, limit: int) -> Range:
+    """At most `limit` messages of (after, upto], and the holes between them. One query, a second only for holes.
+
+    What is past its time counts as expired here, also before retention has removed it.
+    """
+    if upto <= after:
+        return Range(after, after, [], [])
+    expires = "extract(epoch from m.expires_at)" if sql.is_postgres() else "unixepoch(substr(m.expires_at,1,19))"
+    rows = sql.run(
+        f'SELECT m."offset", CASE WHEN m.expires_at > %s THEN {_item_sql("s.name")} END, {expires}'
+        " FROM messaging_message m JOIN messaging_stream s ON s.id = m.stream_id"
+        " JOIN apps_registry_messagetype t ON t.id = m.type_id"
+        " LEFT JOIN apps_registry_service v ON v.id = m.service_id"
+        ' WHERE m.stream_id = %s AND m."offset" > %s AND m."offset" <= %s ORDER BY m."offset" LIMIT %s',
+        sql.stamp(sql.now()),
+        stream_id,
+        after,
+        upto,
+        limit,
+    )
+    if len(rows) == limit:
+        upto = rows[-1][0]
+    items = [Item(offset, text, float(expires)) for offset, text, expires in rows if text is not None]
+    if len(items) == upto - after:
+        return Range(after, upto, items, [])
+    expired = [Hole(offset, offset, "expired") for offset, text, _ in rows if text is None]
+    recorded = recorded_holes(stream_id, after=after, upto=upto)
+    found = rules.holes(after=after, upto=upto, stored=[item.offset for item in items], recorded=expired + recorded)
+    return Range(after, upto, items, _joined(found))
+
+
+def _joined(holes: Iterable[Hole]) -> list[Hole]:
+    """Neighbouring holes of one reason as one."""
+    found: list[Hole] = []
+    for hole in holes:
+        if found and found[-1].reason == hole.reason and found[-1].to_offset + 1 == hole.from_offset:
+            found[-1] = found[-1]._replace(to_offset=hole.to_offset)
+        else:
+            found.append(hole)
+    return found
+
+
+def recorded_holes(stream_id: int, *, after: int, upto: int) -> list[Hole]:
+    """The gaps written down that touch (after, upto]."""
+    rows = sql.run(
+        "SELECT from_offset, to_offset, reason FROM messaging_gap"
+        " WHERE stream_id = %s AND to_offset > %s AND from_offset <= %s ORDER BY from_offset",
+        stream_id,
+        after,
+        upto,
+    )
+    return [Hole(*row) for row in rows]
+
+
+class Value(Struct):
+    """A newest value a device has not acknowledged, and how many updates of its key it stands for."""
+
+    stream_id: int
+    value: str
+    version: int
+    coalesced: int
+    text: str
+
+
+def unread_values(subscriptions: Collection[int]) -> dict[int, list[Value]]:
+    """Per subscription the values above its `latest_received`, oldest version first. One query."""
+    found: dict[int, list[Value]] = defaultdict(list)
+    if not subscriptions:
+        return found
+    source = sql.rows("r", id="bigint")
+    rows = sql.run(
+        f"SELECT u.id, s.id, s.name, t.id, t.name, l.key, l.version, l.revision - coalesce(c.revision, 0),"
+        f" {sql.time_text('l.published_at')}, v.name, l.payload"
+        f" FROM {source} JOIN messaging_subscription u ON u.id = r.id"
+        " JOIN messaging_stream s ON s.id = u.stream_id"
+        " JOIN messaging_latestvalue l ON l.stream_id = s.id AND l.version > u.latest_received"
+        " JOIN apps_registry_messagetype t ON t.id = l.type_id"
+        " LEFT JOIN apps_registry_service v ON v.id = l.service_id"
+        " LEFT JOIN messaging_latestreceipt c ON c.subscription_id = u.id AND c.value_id = l.id"
+        " WHERE l.expires_at > %s ORDER BY u.id, l.version",
+        sql.packed((id,) for id in subscriptions),
+        sql.stamp(sql.now()),
+    )
+    for subscription, stream_id, stream, type_id, name, key, version, coalesced, time, service, payload in rows:
+        text = wire.latest_item(
+            stream=stream,
+            name=name,
+            key=key,
+            version=version,
+            coalesced=coalesced,
+            time=time,
+            service=service,
+            payload=payload,
+        )
+        found[subscription].append(Value(stream_id, f"{type_id}/{key}", version, coalesced, text))
+    return found
+
+
+class Head(Struct):
+    """What the repair round compares sessions with."""
+
+    head: int
+    tail: int
+    version: int
+    epoch: str
+    closed: bool
+
+
+def heads(streams: Collection[int]) -> dict[int, Head]:
+    """The heads of streams. One query."""
+    source = sql.rows("r", id="bigint")
+    rows = sql.run(
+        "SELECT s.id, s.head, s.tail, s.version, s.epoch, s.closed_at IS NOT NULL"
+        f" FROM {source} JOIN messaging_stream s ON s.id = r.id",
+        sql.packed((id,) for id in streams),
+    )
+    return {id: Head(*rest, closed=bool(closed)) for id, *rest, closed in rows}

@@ -1,0 +1,236 @@
+"""retention: what nobody waits for goes quietly, what somebody still waits for goes with a gap (P7). Bounded rounds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from msgspec import Struct
+
+from messaging.log import cursors, sql
+from messaging.log.effects import Effects
+from messaging.protocol.rules import Segment
+
+#: Messages one round may remove, and streams it may look at.
+LIMIT = 5000
+
+
+class Removed(Struct):
+    """What one round removed, by why."""
+
+    processed: int = 0
+    expired: int = 0
+    overflow: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.processed or self.expired or self.overflow)
+
+
+def clean(effects: Effects, *, limit: int = LIMIT) -> Removed:
+    """One round: at most `limit` messages of each kind. Own transactions; safe beside readers and other rounds.
+
+    Only at or below the smallest `processed` of a stream, or by expiry or overflow, which say so and raise the tail
+    in the same transaction.
+    """
+    removed = Removed(
+        processed=_clean_processed(limit),
+        expired=_clean_expired(effects, limit),
+        overflow=_clean_overflow(effects, limit),
+    )
+    _clean_records()
+    return removed
+
+
+def clean_all(effects: Effects) -> Removed:
+    """Rounds until nothing is left to remove."""
+    total = Removed()
+    while removed := clean(effects):
+        total.processed += removed.processed
+        total.expired += removed.expired
+        total.overflow += removed.overflow
+    return total
+
+
+@transaction.atomic
+def purge(*, stream_id: int, upto: int, effects: Effects) -> int:
+    """Removes everything of a stream up to an offset, with a gap for who had not processed it. → messages removed."""
+    offsets = [
+        offset
+        for (offset,) in sql.run(
+            'SELECT "offset" FROM messaging_message WHERE stream_id = %s AND "offset" <= %s ORDER BY "offset"',
+            stream_id,
+            upto,
+        )
+    ]
+    return _remove(stream_id, offsets, "purged", effects)
+
+
+def _clean_processed(limit: int) -> int:
+    """What every subscriber has processed and is past its grace."""
+    with transaction.atomic():
+        streams = sql.run(
+            "SELECT s.id, s.tail, min(u.processed) FROM messaging_stream s"
+            " JOIN messaging_subscription u ON u.stream_id = s.id WHERE s.tail <= s.head"
+            " GROUP BY s.id, s.tail HAVING min(u.processed) >= s.tail ORDER BY s.id LIMIT %s",
+            limit,
+        )
+    before = sql.now() - timedelta(seconds=settings.MEANWHILE_GRACE)
+    removed = 0
+    for stream, tail, processed in streams:
+        if removed >= limit:
+            break
+        with transaction.atomic():
+            _lock(stream)
+            upto = sql.run(
+                'SELECT max("offset") FROM (SELECT "offset" FROM messaging_message WHERE stream_id = %s'
+                f' AND "offset" <= %s AND published_at <= {sql.moment()} ORDER BY "offset" LIMIT %s) m',
+                stream,
+                processed,
+                sql.stamp(before),
+                limit - removed,
+            )[0][0]
+            if upto is not None and upto >= tail:
+                removed += sql.change(
+                    'DELETE FROM messaging_message WHERE stream_id = %s AND "offset" <= %s', stream, upto
+                )
+                _raise_tail(stream)
+                sql.change("DELETE FROM messaging_gap WHERE stream_id = %s AND to_offset <= %s", stream, processed)
+    return removed
+
+
+def _clean_expired(effects: Effects, limit: int) -> int:
+    expired = sql.run(
+        'SELECT stream_id, "offset" FROM messaging_message'
+        f" WHERE expires_at <= {sql.moment()} ORDER BY expires_at LIMIT %s",
+        sql.stamp(sql.now()),
+        limit,
+    )
+    by_stream: dict[int, list[int]] = defaultdict(list)
+    for stream, offset in expired:
+        by_stream[stream].append(offset)
+    removed = 0
+    for stream, offsets in sorted(by_stream.items()):
+        with transaction.atomic():
+            removed += _remove(stream, sorted(offsets), "expired", effects)
+    return removed
+
+
+def _clean_overflow(effects: Effects, limit: int) -> int:
+    """The oldest of streams that hold more than the hard limit."""
+    full = sql.run(
+        "SELECT id, head FROM messaging_stream WHERE head - tail + 1 > %s ORDER BY id LIMIT 100",
+        settings.MEANWHILE_BACKLOG_HARD,
+    )
+    removed = 0
+    for stream, head in full:
+        with transaction.atomic():
+            offsets = sql.run(
+                'SELECT "offset" FROM messaging_message WHERE stream_id = %s AND "offset" <= %s'
+                ' ORDER BY "offset" LIMIT %s',
+                stream,
+                head - settings.MEANWHILE_BACKLOG_HARD,
+                limit,
+            )
+            removed += _remove(stream, [offset for (offset,) in offsets], "overflow", effects)
+    return removed
+
+
+def _lock(stream_id: int) -> None:
+    sql.run(f"SELECT s.id FROM messaging_stream s WHERE s.id = %s{sql.lock('s')}", stream_id)
+
+
+def _raise_tail(stream_id: int) -> None:
+    sql.run(
+        'UPDATE messaging_stream SET tail = coalesce((SELECT min(m."offset") FROM messaging_message m'
+        " WHERE m.stream_id = messaging_stream.id), head + 1) WHERE id = %s",
+        stream_id,
+    )
+
+
+def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effects) -> int:
+    """Takes messages out, writes the gap for what somebody had not processed, tells the services, raises the tail."""
+    if not offsets:
+        return 0
+    _lock(stream_id)
+    source = sql.rows("r", place="bigint")
+    # Read again under the lock: another round may have been first.
+    stored = sql.run(
+        'SELECT m."offset", m.service_id, m.type_id'
+        f' FROM {source} JOIN messaging_message m ON m.stream_id = %s AND m."offset" = r.place ORDER BY m."offset"',
+        sql.packed((offset,) for offset in offsets),
+        stream_id,
+    )
+    waiting = sql.run(
+        "SELECT device_id, processed FROM messaging_subscription WHERE stream_id = %s ORDER BY id", stream_id
+    )
+    slowest = min((processed for _, processed in waiting), default=None)
+    missed = [row for row in stored if slowest is not None and row[0] > slowest]
+    now = sql.stamp(sql.now())
+    for first, last in runs([offset for offset, *_ in missed]):
+        sql.run(
+            "INSERT INTO messaging_gap (stream_id, from_offset, to_offset, reason, created_at)"
+            f" VALUES (%s, %s, %s, %s, {sql.moment()})",
+            stream_id,
+            first,
+            last,
+            reason,
+            now,
+        )
+    _tell_services(stream_id, missed, waiting, reason)
+    removed = sql.change(
+        f'DELETE FROM messaging_message WHERE stream_id = %s AND "offset" IN (SELECT r.place FROM {source})',
+        stream_id,
+        sql.packed((offset,) for offset, *_ in stored),
+    )
+    _raise_tail(stream_id)
+    effects.streams.append(stream_id)
+    return removed
+
+
+def _tell_services(
+    stream_id: int, missed: Sequence[tuple[int, int | None, int]], waiting: Sequence[tuple[int, int]], reason: str
+) -> None:
+    """A result `gap` per run and device that will not get it."""
+    named = cursors.report_to({type for _, _, type in missed})
+    offsets: dict[int, list[int]] = defaultdict(list)
+    for offset, service, type in missed:
+        for recipient in named.get(type) or (service,):
+            if recipient is not None:
+                offsets[recipient].append(offset)
+    cursors.write_results(
+        (service, device, stream_id, Segment(first, last, "gap", reason))
+        for service, found in offsets.items()
+        for device, processed in waiting
+        for first, last in runs([offset for offset in found if offset > processed])
+    )
+
+
+def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Offsets in order as (first, last) of each unbroken run."""
+    found: list[tuple[int, int]] = []
+    for offset in offsets:
+        if found and found[-1][1] == offset - 1:
+            found[-1] = (found[-1][0], offset)
+        else:
+            found.append((offset, offset))
+    return found
+
+
+def _clean_records() -> None:
+    """What is kept by age alone: feed, timeline, answers to idempotency keys, `latest` values past their time."""
+    now = sql.now()
+    kept = sql.stamp(now - timedelta(seconds=settings.MEANWHILE_RESULTS_KEPT))
+    with transaction.atomic():
+        sql.run(f"DELETE FROM messaging_result WHERE reported_at < {sql.moment()}", kept)
+        sql.run(f"DELETE FROM messaging_resume WHERE started_at < {sql.moment()}", kept)
+        answers = sql.stamp(now - timedelta(seconds=settings.MEANWHILE_IDEMPOTENCY_KEPT))
+        sql.run(f"DELETE FROM messaging_idempotentanswer WHERE created_at < {sql.moment()}", answers)
+        past = sql.run(f"SELECT id FROM messaging_latestvalue WHERE expires_at <= {sql.moment()}", sql.stamp(now))
+        if past:
+            source = sql.rows("r", id="bigint")
+            packed = sql.packed(past)
+            sql.run(f"DELETE FROM messaging_latestreceipt WHERE value_id IN (SELECT r.id FROM {source})", packed)
+            sql.run(f"DELETE FROM messaging_latestvalue WHERE id IN (SELECT r.id FROM {source})", packed)

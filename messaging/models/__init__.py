@@ -1,0 +1,30 @@
+"""The tables: what is delivered, and the proof."""
+
+from messaging.models.idempotency import IdempotentAnswer
+from messaging.models.latest import LatestReceipt, LatestValue
+from messaging.models.message import Gap, GapReason, Message
+from messaging.models.presence import Presence, PresenceState, Resume, ResumeOutcome
+from messaging.models.result import Feed, Result, ResultStatus
+from messaging.models.stream import Stream, StreamKind, new_epoch
+from messaging.models.subscription import Subscription, SubscriptionQuerySet
+
+__all__ = [
+    "Feed",
+    "Gap",
+    "GapReason",
+    "IdempotentAnswer",
+    "LatestReceipt",
+    "LatestValue",
+    "Message",
+    "Presence",
+    "PresenceState",
+    "Result",
+    "ResultStatus",
+    "Resume",
+    "ResumeOutcome",
+    "Stream",
+    "StreamKind",
+    "Subscription",
+    "SubscriptionQuerySet",
+    "new_epoch",
+]

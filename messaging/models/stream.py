@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import secrets
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from apps_registry.models import App
+
+
+def new_epoch() -> str:
+    """A random name for one unbroken history of a stream; it changes only when history was lost or reset."""
+    return secrets.token_hex(8)
+
+
+class StreamKind(models.TextChoices):
+    DEVICE = "device"
+    USER = "user"
+    ROOM = "room"
+
+
+class Stream(models.Model):
+    """An ordered log inside an app. Its row is the lock that orders the log: whoever appends holds it."""
+
+    app = models.ForeignKey(App, models.CASCADE, related_name="streams")
+    kind = models.CharField(max_length=6, choices=StreamKind, editable=False)
+    name = models.CharField("stream", max_length=160)
+    epoch = models.CharField(max_length=16, default=new_epoch, editable=False)
+    #: Offset of the newest message; 0 while there was none.
+    head = models.BigIntegerField(default=0)
+    #: First offset still stored: head + 1 when nothing is.
+    tail = models.BigIntegerField(default=1)
+    #: Version of the newest `latest` value.
+    version = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["app", "name"]
+        constraints: ClassVar = [
+            # Serves the writer's look-up of streams by name as well.
+            models.UniqueConstraint(fields=["app", "name"], name="stream_unique_in_app"),
+            models.CheckConstraint(condition=Q(head__gte=0), name="stream_head_not_negative"),
+            models.CheckConstraint(
+                condition=Q(tail__gte=1) & Q(tail__lte=models.F("head") + 1), name="stream_tail_in_log"
+            ),
+            models.CheckConstraint(condition=Q(kind__in=StreamKind.values), name="stream_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

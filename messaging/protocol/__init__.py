@@ -1,0 +1,1 @@
+"""The protocol as pure decisions: no Django, no clock, no I/O."""

@@ -1,0 +1,136 @@
+"""The decisions, each in one place: what is sent to whom, where a return begins, what a report says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+EVERY, LATEST, TRANSIENT = "every", "latest", "transient"
+FOREGROUND, BACKGROUND, OFFLINE = "foreground", "background", "offline"
+
+
+def pushed(delivery: str, state: str) -> bool:
+    """Whether a change of this class goes to a device in this state (CN116319947 claims 1 and 3; P6)."""
+    return delivery == EVERY or state == FOREGROUND
+
+
+class Start(NamedTuple):
+    """Where a return begins: after this offset. `reset`: what the client believed is of another history."""
+
+    after: int
+    reset: bool
+
+
+def start_of_return(
+    *, processed: int, head: int, epoch: str, stated_processed: int | None, stated_epoch: str = ""
+) -> Start:
+    """The greater of the two positions counts: the client may have handled more than its results could say.
+
+    Another epoch, or a position beyond the head, is of a history that is not this one (P11).
+    """
+    if stated_processed is None:
+        return Start(processed, False)
+    if (stated_epoch and stated_epoch != epoch) or stated_processed > head:
+        return Start(processed, True)
+    return Start(max(processed, stated_processed), False)
+
+
+class Hole(NamedTuple):
+    from_offset: int
+    to_offset: int
+    reason: str
+
+
+#: A hole nobody wrote down: below the tail, by cleanup of what the device itself had processed.
+UNRECORDED = "purged"
+
+
+def holes(*, after: int, upto: int, stored: Sequence[int], recorded: Iterable[Hole]) -> list[Hole]:
+    """What of (after, upto] is not stored, in order, each part with its recorded reason.
+
+    stored: offsets in order, all within the range. Never leaves an offset unexplained (P7).
+    """
+    missing: list[tuple[int, int]] = []
+    expected = after + 1
+    for offset in stored:
+        if offset > expected:
+            missing.append((expected, offset - 1))
+        expected = offset + 1
+    if expected <= upto:
+        missing.append((expected, upto))
+    if not missing:
+        return []
+    known = sorted(recorded)
+    found: list[Hole] = []
+    for first, last in missing:
+        found.extend(_explained(first, last, known))
+    return found
+
+
+def _explained(first: int, last: int, known: list[Hole]) -> Iterable[Hole]:
+    for hole in known:
+        if hole.to_offset < first or hole.from_offset > last:
+            continue
+        if hole.from_offset > first:
+            yield Hole(first, hole.from_offset - 1, UNRECORDED)
+            first = hole.from_offset
+        until = min(last, hole.to_offset)
+        yield Hole(first, until, hole.reason)
+        first = until + 1
+        if first > last:
+            return
+    yield Hole(first, last, UNRECORDED)
+
+
+class Segment(NamedTuple):
+    """A run of offsets with one and the same result. `value`: JSON text of what the handler returned."""
+
+    from_offset: int
+    upto: int
+    status: str = "processed"
+    code: str = ""
+    detail: str = ""
+    value: str | None = None
+
+
+def segments(*, after: int, upto: int, special: Mapping[int, Segment]) -> list[Segment]:
+    """A report of (after, upto] as runs in which each offset stands once: exceptions and values alone, the rest in ranges."""
+    found: list[Segment] = []
+    begin = after + 1
+    for offset in sorted(special):
+        if not begin <= offset <= upto:
+            continue
+        if begin < offset:
+            found.append(Segment(begin, offset - 1))
+        found.append(special[offset])
+        begin = offset + 1
+    if begin <= upto:
+        found.append(Segment(begin, upto))
+    return found
+
+
+def attributed(
+    parts: Sequence[Segment], recipients: Sequence[tuple[int, Sequence[int | None]]]
+) -> list[tuple[int | None, Segment]]:
+    """Who hears of what: each service gets the runs of its own offsets, each offset once.
+
+    recipients: (offset, services) in order, only of messages that are stored; both inputs in offset order.
+    """
+    found: list[tuple[int | None, Segment]] = []
+    open_runs: dict[int | None, tuple[int, int]] = {}
+    index = 0
+    for part in parts:
+        open_runs.clear()
+        while index < len(recipients) and recipients[index][0] <= part.upto:
+            offset, services = recipients[index]
+            index += 1
+            for service in services:
+                run = open_runs.get(service)
+                if run and run[1] == offset - 1:
+                    open_runs[service] = (run[0], offset)
+                    continue
+                if run:
+                    found.append((service, part._replace(from_offset=run[0], upto=run[1])))
+                open_runs[service] = (offset, offset)
+        found.extend((service, part._replace(from_offset=a, upto=b)) for service, (a, b) in open_runs.items())
+    return found

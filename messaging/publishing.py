@@ -1,0 +1,111 @@
+"""The one door in for messages: the API, the service socket and `messaging.publish()` come through here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import transaction
+from msgspec import Raw
+
+from apps_registry.models import App, ServiceKey
+from messaging.live import node
+from messaging.log.answers import Request
+from messaging.log.append import Publication, Stored, append
+from messaging.log.effects import Effects
+from messaging.protocol import frames, jsontext
+from messaging.protocol.errors import ProtocolError
+
+#: Streams one message may name.
+MAX_TARGETS = 1000
+
+
+def request(messages: Sequence[Raw], *, key: ServiceKey, idempotency_key: str = "", body: bytes = b"") -> Request:
+    """The command for a publish of raw drafts (JSON text that has passed `jsontext.strict`) by a service.
+
+    Raises `invalid` for the whole; what is wrong with one draft stands as its error in the answer.
+    """
+    if not 1 <= len(messages) <= settings.MEANWHILE_MAX_BATCH:
+        raise ProtocolError("invalid", f"A publish has 1 to {settings.MEANWHILE_MAX_BATCH} messages.")
+    service = key.service
+    publications: list[Publication | ProtocolError] = []
+    many: list[bool] = []
+    for raw in messages:
+        try:
+            draft = frames.decode_draft(raw, max_data=settings.MEANWHILE_MAX_DATA)
+            publications.append(_publication(draft, service.app_id, service.pk, service.name))
+            many.append(not isinstance(draft.to, str))
+        except ProtocolError as error:
+            publications.append(error)
+            many.append(False)
+    digest = hashlib.sha256(body).hexdigest() if idempotency_key else ""
+    return Request(publications, many, service.pk, idempotency_key, digest)
+
+
+def _publication(draft: frames.Draft, app_id: int, service_id: int, service: str) -> Publication:
+    to = [draft.to] if isinstance(draft.to, str) else draft.to
+    if not 1 <= len(to) <= MAX_TARGETS:
+        raise ProtocolError("invalid", f"`to` names 1 to {MAX_TARGETS} streams.")
+    return Publication(
+        app_id=app_id,
+        service_id=service_id,
+        service=service,
+        to=list(dict.fromkeys(to)),
+        name=draft.name,
+        payload=bytes(draft.data).decode(),
+        key=draft.key,
+        dedup_id=draft.id,
+        ttl=draft.ttl,
+    )
+
+
+def publish(
+    *,
+    app: App | str,
+    to: str | Sequence[str],
+    name: str,
+    data: Any,
+    key: str = "",
+    id: str | None = None,
+    ttl: int | None = None,
+) -> Stored | list[Stored]:
+    """Publishes from Django code, in the caller's transaction: rolled back means never seen, committed means delivered.
+
+    app: the App or its name. to: one stream or several; the answer has the same shape. data: anything json can write.
+    ttl: seconds. Outside a transaction it is one of its own. Raises ProtocolError, and then nothing is stored;
+    App.DoesNotExist.
+    """
+    if isinstance(app, str):
+        app = App.objects.get(name=app)
+    payload = _payload(data)
+    targets = [to] if isinstance(to, str) else list(dict.fromkeys(to))
+    publication = Publication(app.pk, None, None, targets, name, payload, key, id, ttl)
+    effects = Effects()
+    with transaction.atomic():
+        (places,) = append([publication], effects)
+        for place in places:
+            if isinstance(place, ProtocolError):
+                raise place
+        transaction.on_commit(lambda: node.announce(effects))
+    stored = [place for place in places if isinstance(place, Stored)]
+    return stored[0] if isinstance(to, str) else stored
+
+
+async def apublish(**arguments: Any) -> Stored | list[Stored]:
+    """As `publish`, for async code. The ORM's transactions are sync: it is a transaction of its own."""
+    return await sync_to_async(publish)(**arguments)
+
+
+def _payload(data: Any) -> str:
+    try:
+        payload = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ProtocolError("bad_json", str(error)) from None
+    jsontext.strict(payload, max_depth=settings.MEANWHILE_MAX_DEPTH)
+    if len(payload.encode()) > settings.MEANWHILE_MAX_DATA:
+        raise ProtocolError("too_large", f"data is above {settings.MEANWHILE_MAX_DATA} bytes.")
+    return payload
