@@ -80,11 +80,15 @@ class Node:
         await self.wakeups.stop()
         self.loop = None
 
-    async def drain(self) -> None:
-        """Says goodbye to everybody, spread over a few seconds, and writes what waits."""
+    def goodbye(self) -> None:
+        """Sends everybody away, with returns spread over a few seconds; lets nobody in any more."""
         self.draining = True
         for session in list(self.hub.sessions.values()):
             session.link.bye("restart", retry_after_ms=random.randrange(100, 4000))  # noqa: S311 - spreads load
+
+    async def drain(self) -> None:
+        """The end of this process: goodbye, and what waits is written."""
+        self.goodbye()
         await self.detach()
         await asyncio.get_running_loop().run_in_executor(None, self.stop)
 

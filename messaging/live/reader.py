@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -26,10 +27,18 @@ class Reader:
         return asyncio.get_running_loop().run_in_executor(self._pool, _guarded, read)
 
     def stop(self) -> None:
-        closing = [self._pool.submit(connection.close) for _ in range(self._threads)]
+        """Ends the threads; each closes its own connection."""
+        everyone = threading.Barrier(self._threads)
+        closing = [self._pool.submit(_close, everyone) for _ in range(self._threads)]
         for future in closing:
             future.result(10)
         self._pool.shutdown(wait=True)
+
+
+def _close(everyone: threading.Barrier) -> None:
+    """In a reader thread; the barrier makes each thread take one."""
+    everyone.wait(10)
+    connection.close()
 
 
 def _guarded(read: Callable[[], T]) -> T:

@@ -11,9 +11,18 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from messaging.live import node
+
 #: Seconds a thread may keep the interpreter while another wants it. The default (5 ms) is what a commit waits for the
 #: loop at every statement, and the loop for the writer.
 SWITCH = 0.0005
+
+
+class Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says when to come back before uvicorn closes the sockets with a bare 1012."""
+        node.current().goodbye()
+        await super().shutdown(sockets)
 
 
 class Command(BaseCommand):
@@ -45,7 +54,7 @@ class Command(BaseCommand):
         )
         self.stdout.write(f"Listening on http://{host}:{listener.getsockname()[1]}")
         self.stdout.flush()
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
     def _listen(self, host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -53,6 +62,7 @@ class Command(BaseCommand):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(4096)
         except OSError as error:
             listener.close()
             raise CommandError(

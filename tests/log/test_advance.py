@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from apps_registry.models import Device, MessageType, Service
+from messaging.log import cursors
+from messaging.log.cursors import Receipt, Report, Saved
+from messaging.log.effects import Advanced, Effects
+from messaging.models import Feed, Result
+from messaging.protocol.errors import ProtocolError
+from messaging.protocol.rules import Segment
+from tests.conftest import World
+
+
+def advance(*reports: Report, effects: Effects | None = None) -> list[Saved | ProtocolError]:
+    with transaction.atomic():
+        return cursors.advance(reports, effects if effects is not None else Effects())
+
+
+def feed(service: Service) -> list[tuple[object, ...]]:
+    rows = Result.objects.filter(service=service).order_by("position")
+    return list(rows.values_list("position", "stream__name", "from_offset", "upto", "status", "code"))
+
+
+@pytest.fixture
+def three(world: World, phone: Device) -> None:
+    for _ in range(3):
+        world.publish("device:phone")
+
+
+def test_results_move_both_cursors_and_reach_the_publisher(world: World, phone: Device, three: None) -> None:
+    effects = Effects()
+
+    saved = advance(Report(phone.pk, "device:phone", 2), effects=effects)
+
+    entry = world.entry(phone)
+    assert saved == [Saved("device:phone", 2)]
+    assert (entry.processed, entry.received, entry.head) == (2, 2, 3)
+    assert feed(world.game) == [(1, "device:phone", 1, 2, "processed", "")]
+    assert effects.advanced == [Advanced(phone.pk, entry.stream_id, 2)]
+
+
+def test_the_same_results_again_count_nothing_twice(world: World, phone: Device, three: None) -> None:
+    first = advance(Report(phone.pk, "device:phone", 2))
+    again = advance(Report(phone.pk, "device:phone", 2), Report(phone.pk, "device:phone", 1))
+
+    assert first == [Saved("device:phone", 2)]
+    assert again == [Saved("device:phone", 2), Saved("device:phone", 2)]
+    assert len(feed(world.game)) == 1
+
+
+def test_a_failed_message_stands_alone_in_the_feed(world: World, phone: Device, three: None) -> None:
+    advance(Report(phone.pk, "device:phone", 3, special={2: Segment(2, 2, "failed", "KeyError", "no such door")}))
+
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 1, "processed", ""),
+        (2, "device:phone", 2, 2, "failed", "KeyError"),
+        (3, "device:phone", 3, 3, "processed", ""),
+    ]
+
+
+def test_a_value_reaches_the_service(world: World, phone: Device, three: None) -> None:
+    advance(Report(phone.pk, "device:phone", 3, special={3: Segment(3, 3, value='{"seat":12}')}))
+
+    assert list(Result.objects.order_by("position").values_list("from_offset", "upto", "value")) == [
+        (1, 2, None),
+        (3, 3, '{"seat":12}'),
+    ]
+
+
+def test_each_service_hears_of_its_own_messages_only(world: World, phone: Device) -> None:
+    for service in (world.game, world.weather, world.game, world.game):
+        world.publish_all(world.publication("device:phone", service=service))
+
+    advance(Report(phone.pk, "device:phone", 4))
+
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 1, "processed", ""),
+        (2, "device:phone", 3, 4, "processed", ""),
+    ]
+    assert feed(world.weather) == [(1, "device:phone", 2, 2, "processed", "")]
+
+
+def test_the_services_named_by_the_type_hear_instead_of_the_publisher(world: World, phone: Device) -> None:
+    MessageType.objects.get(name="gift").report_to.set([world.weather])
+    world.publish("device:phone", "gift")
+
+    advance(Report(phone.pk, "device:phone", 1))
+
+    assert (feed(world.game), len(feed(world.weather))) == ([], 1)
+
+
+def test_above_the_head_counts_as_the_head(world: World, phone: Device, three: None) -> None:
+    assert advance(Report(phone.pk, "device:phone", 99)) == [Saved("device:phone", 3)]
+
+
+def test_another_epoch_is_refused(world: World, phone: Device, three: None) -> None:
+    (refused,) = advance(Report(phone.pk, "device:phone", 3, epoch="0123456789abcdef"))
+
+    assert isinstance(refused, ProtocolError)
+    assert refused.code.name == "epoch_changed"
+    assert world.entry(phone).processed == 0
+
+
+def test_an_exception_above_upto_is_refused_whole(world: World, phone: Device, three: None) -> None:
+    (refused,) = advance(Report(phone.pk, "device:phone", 1, special={2: Segment(2, 2, "failed")}))
+
+    assert isinstance(refused, ProtocolError)
+    assert refused.code.name == "invalid"
+    assert world.entry(phone).processed == 0
+
+
+def test_a_stream_of_somebody_else_is_unknown(world: World, phone: Device, stranger: Device) -> None:
+    refused = advance(Report(stranger.pk, "device:tablet", 1), Report(stranger.pk, "user:bob", 1))
+
+    assert [one.code.name for one in refused if isinstance(one, ProtocolError)] == ["unknown_stream"] * 2
+
+
+def test_many_reports_of_one_batch_are_one_range(world: World, phone: Device, three: None) -> None:
+    saved = advance(*[Report(phone.pk, "device:phone", upto) for upto in (1, 2, 3)])
+
+    assert [one.processed for one in saved if isinstance(one, Saved)] == [1, 2, 3]
+    assert sum(upto - first + 1 for _, _, first, upto, _, _ in feed(world.game)) == 3  # type: ignore[operator]
+
+
+def test_feeds_of_devices_are_dense(world: World, phone: Device, tablet: Device) -> None:
+    world.publish("user:ann")
+
+    advance(Report(phone.pk, "user:ann", 1), Report(tablet.pk, "user:ann", 1))
+
+    assert [row[0] for row in feed(world.game)] == [1, 2]
+    assert Feed.objects.get().head == 2
+
+
+def test_a_receipt_moves_received_alone(world: World, phone: Device, three: None) -> None:
+    entry = world.entry(phone)
+
+    with transaction.atomic():
+        cursors.receive([Receipt(entry.subscription_id, upto=2), Receipt(entry.subscription_id, upto=1)])
+
+    assert (world.entry(phone).received, world.entry(phone).processed) == (2, 0)
+    assert Result.objects.count() == 0
+
+
+def test_a_receipt_above_the_head_counts_as_the_head(world: World, phone: Device, three: None) -> None:
+    with transaction.atomic():
+        cursors.receive([Receipt(world.entry(phone).subscription_id, upto=50, version=50)])
+
+    assert (world.entry(phone).received, world.entry(phone).latest_received) == (3, 0)

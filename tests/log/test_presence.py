@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from django.db import transaction
+
+from apps_registry.models import Device
+from messaging.log import presence
+from messaging.log.effects import Effects
+from messaging.log.presence import Arrival, Departure, Finished, Here, Lease, NoticeGiven
+from messaging.models import Presence, Resume
+from messaging.protocol.errors import ProtocolError
+from tests.conftest import World
+
+
+def enter(device: Device, state: str = "foreground", seq: int = 1, mode: str = "pull") -> Here:
+    with transaction.atomic():
+        (here,) = presence.enter([Arrival(device.pk, state, seq, mode, "node-1")], Effects())
+    assert isinstance(here, Here)
+    return here
+
+
+def notice(device: Device, state: str, seq: int, generation: int | None = None) -> Here | ProtocolError:
+    with transaction.atomic():
+        (outcome,) = presence.notice([NoticeGiven(device.pk, state, seq, generation)], Effects())
+    return outcome
+
+
+def state(device: Device) -> tuple[str, int, int]:
+    row = Presence.objects.get(device=device)
+    return row.state, row.state_seq, row.generation
+
+
+def test_each_connection_gets_the_next_generation(world: World, phone: Device) -> None:
+    assert [enter(phone).generation, enter(phone).generation] == [1, 2]
+
+
+def test_two_hellos_of_a_device_in_one_batch_get_two_generations(world: World, phone: Device) -> None:
+    with transaction.atomic():
+        both = presence.enter([Arrival(phone.pk, "foreground", seq, "pull", "n") for seq in (1, 2)], Effects())
+
+    assert [here.generation for here in both if isinstance(here, Here)] == [1, 2]
+    assert state(phone) == ("foreground", 2, 2)
+
+
+def test_the_cut_is_the_head_at_the_hello(world: World, phone: Device) -> None:
+    world.publish("device:phone")
+
+    heads = {entry.stream: entry.head for entry in enter(phone).entries}
+
+    assert heads == {"device:phone": 1, "room:lobby": 0, "user:ann": 0}
+
+
+def test_an_older_notice_changes_nothing_and_gets_the_current_state(world: World, phone: Device) -> None:
+    enter(phone, seq=5)
+    notice(phone, "background", 7, 1)
+
+    late = notice(phone, "foreground", 6, 1)
+
+    assert isinstance(late, Here)
+    assert (late.state, late.state_seq, late.entries) == ("background", 7, [])
+    assert state(phone) == ("background", 7, 1)
+
+
+def test_a_foreground_notice_gets_the_cuts(world: World, phone: Device) -> None:
+    enter(phone)
+    notice(phone, "background", 2, 1)
+    world.publish("device:phone")
+
+    back = notice(phone, "foreground", 3, 1)
+
+    assert isinstance(back, Here)
+    assert [entry.head for entry in back.entries if entry.stream == "device:phone"] == [1]
+
+
+def test_a_notice_of_an_older_generation_is_refused(world: World, phone: Device) -> None:
+    enter(phone)
+    enter(phone)
+
+    refused = notice(phone, "background", 9, 1)
+
+    assert isinstance(refused, ProtocolError)
+    assert refused.code.name == "superseded"
+    assert state(phone)[0] == "foreground"
+
+
+def test_a_notice_over_http_does_not_bring_an_offline_device_online(world: World, phone: Device) -> None:
+    enter(phone)
+    with transaction.atomic():
+        presence.leave([Departure(phone.pk, 1)])
+
+    notice(phone, "background", 9)
+
+    assert state(phone)[0] == "offline"
+
+
+def test_only_the_generation_that_set_it_clears_the_presence(world: World, phone: Device) -> None:
+    enter(phone)
+    enter(phone)
+    with transaction.atomic():
+        presence.leave([Departure(phone.pk, 1)])
+    still = state(phone)[0]
+    with transaction.atomic():
+        presence.leave([Departure(phone.pk, 2)])
+
+    assert (still, state(phone)[0]) == ("foreground", "offline")
+
+
+def test_a_lease_that_ran_out_is_offline_and_a_renewed_one_is_not(world: World, phone: Device, tablet: Device) -> None:
+    enter(phone)
+    enter(tablet)
+    Presence.objects.update(last_seen="2020-01-01T00:00:00Z")
+    with transaction.atomic():
+        presence.renew([Lease(tablet.pk, 1)])
+
+    assert presence.expire(lease=60) == 1
+    assert (state(phone)[0], state(tablet)[0]) == ("offline", "foreground")
+
+
+def test_the_timeline_has_a_row_for_each_return(world: World, phone: Device) -> None:
+    enter(phone)
+    notice(phone, "background", 2, 1)
+    world.publish("device:phone")
+    notice(phone, "foreground", 3, 1)
+    with transaction.atomic():
+        presence.finish([Finished(phone.pk, 1, pages=2)])
+
+    rows = Resume.objects.order_by("id").values_list("cause", "mode", "pending", "pages", "outcome")
+    assert list(rows) == [("connect", "pull", 0, 0, "complete"), ("notice", "pull", 1, 2, "complete")]
+    assert Resume.objects.latest("id").cuts == {"device:phone": 1, "room:lobby": 0, "user:ann": 0}
+
+
+def test_a_return_cut_short_is_interrupted(world: World, phone: Device) -> None:
+    world.publish("device:phone")
+    enter(phone)
+    with transaction.atomic():
+        presence.leave([Departure(phone.pk, 1)])
+
+    assert list(Resume.objects.values_list("outcome", flat=True)) == ["interrupted"]

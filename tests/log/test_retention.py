@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+from pytest_django import Settings
+
+from apps_registry.models import Device
+from messaging.log import cursors, reading, retention
+from messaging.log.cursors import Report
+from messaging.log.effects import Effects
+from messaging.log.retention import Removed, runs
+from messaging.models import Gap, Message, Result, Stream
+from tests.conftest import World
+
+
+def processed(device: Device, stream: str, upto: int) -> None:
+    with transaction.atomic():
+        cursors.advance([Report(device.pk, stream, upto)], Effects())
+
+
+@pytest.fixture
+def gifts(world: World, phone: Device, tablet: Device) -> Stream:
+    for _ in range(4):
+        world.publish("room:lobby", "gift")
+    return Stream.objects.get(name="room:lobby")
+
+
+def test_what_everybody_processed_goes_quietly(
+    world: World, phone: Device, tablet: Device, gifts: Stream, settings: Settings
+) -> None:
+    settings.MEANWHILE_GRACE = 0
+    processed(phone, "room:lobby", 4)
+    processed(tablet, "room:lobby", 2)
+
+    removed = retention.clean_all(Effects())
+
+    gifts.refresh_from_db()
+    assert removed == Removed(processed=2)
+    assert (gifts.tail, list(Message.objects.values_list("offset", flat=True))) == (3, [3, 4])
+    assert Gap.objects.count() == 0
+
+
+def test_the_grace_is_waited_for(world: World, phone: Device, tablet: Device, gifts: Stream) -> None:
+    processed(phone, "room:lobby", 4)
+    processed(tablet, "room:lobby", 4)
+
+    assert not retention.clean_all(Effects())
+    assert Message.objects.count() == 4
+
+
+def test_expiry_leaves_a_gap_for_who_was_away_and_tells_the_service(
+    world: World, phone: Device, tablet: Device, gifts: Stream
+) -> None:
+    processed(phone, "room:lobby", 4)
+    Message.objects.filter(offset__lte=2).update(expires_at="2020-01-01T00:00:00Z")
+    effects = Effects()
+
+    removed = retention.clean_all(effects)
+
+    gifts.refresh_from_db()
+    assert removed == Removed(expired=2)
+    assert list(Gap.objects.values_list("from_offset", "to_offset", "reason")) == [(1, 2, "expired")]
+    assert gifts.tail == 3
+    assert effects.streams == [gifts.pk]
+    told = Result.objects.filter(status="gap").values_list("device__name", "from_offset", "upto", "code")
+    assert list(told) == [("tablet", 1, 2, "expired")]
+
+
+def test_expiry_of_what_everybody_has_leaves_no_gap(world: World, phone: Device, tablet: Device, gifts: Stream) -> None:
+    processed(phone, "room:lobby", 4)
+    processed(tablet, "room:lobby", 4)
+    Message.objects.update(expires_at="2020-01-01T00:00:00Z")
+
+    retention.clean_all(Effects())
+
+    assert (Message.objects.count(), Gap.objects.count()) == (0, 0)
+
+
+def test_above_the_hard_limit_the_oldest_become_a_gap(
+    world: World, phone: Device, tablet: Device, gifts: Stream, settings: Settings
+) -> None:
+    settings.MEANWHILE_BACKLOG_HARD = 3
+
+    retention.clean_all(Effects())
+
+    gifts.refresh_from_db()
+    assert gifts.tail == 2
+    assert list(Gap.objects.values_list("from_offset", "to_offset", "reason")) == [(1, 1, "overflow")]
+
+
+def test_a_purge_is_a_gap_in_the_next_read(world: World, phone: Device, tablet: Device, gifts: Stream) -> None:
+    assert retention.purge(stream_id=gifts.pk, upto=3, effects=Effects()) == 3
+
+    found = reading.read_range(gifts.pk, after=0, upto=4, limit=10)
+    assert ([item.offset for item in found.items], list(found.holes[0])) == ([4], [1, 3, "purged"])
+
+
+def test_a_round_is_bounded(world: World, phone: Device, tablet: Device, gifts: Stream) -> None:
+    Message.objects.update(expires_at="2020-01-01T00:00:00Z")
+
+    removed = retention.clean(Effects(), limit=3)
+
+    assert removed.expired == 3
+
+
+def test_runs_are_unbroken() -> None:
+    assert runs([1, 2, 3, 7, 9, 10]) == [(1, 3), (7, 7), (9, 10)]
+    assert runs([]) == []
