@@ -1,4 +1,11 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("messaging.api.urls")),
+    path("", include("messaging.demo.urls")),
+]
+
+handler404 = "messaging.api.problems.not_found"
+handler500 = "messaging.api.problems.server_error"

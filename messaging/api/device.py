@@ -1,0 +1,79 @@
+"""What a device asks and says over HTTP: pull, notices, who am I. Its results are in results.py."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpResponse
+from msgspec import Struct
+from rest_framework.request import Request
+
+from messaging.api import params, telling
+from messaging.api.edge import DeviceView, answer, decoded, device_of, text_answer
+from messaging.api.parsers import JSONTextParser, body_text
+from messaging.live import node
+from messaging.log import pending, reading
+from messaging.log.pending import Asked
+from messaging.log.presence import Here, NoticeGiven
+from messaging.models import Presence
+from messaging.protocol.errors import ProtocolError
+from messaging.protocol.frames import Position, State
+
+
+class Pending(DeviceView):
+    def get(self, request: Request) -> HttpResponse:
+        device = device_of(request)
+        asked = _asked(request)
+        page = pending.page(device_id=device.pk, asked=asked)
+        session = node.current().hub.sessions.get(device.pk)
+        if session:
+            session.pages += 1
+        headers = {"Link": f'<{request.path}?limit={asked.limit}&cursor={page.next}>; rel="next"'} if page.next else {}
+        return text_answer(page.text, headers=headers)
+
+
+def _asked(request: Request) -> Asked:
+    asked = Asked(
+        limit=params.whole(request, "limit", least=1, most=settings.MEANWHILE_PAGE_MAX)
+        or min(settings.MEANWHILE_PAGE, settings.MEANWHILE_PAGE_MAX),
+        stream=params.word(request, "stream"),
+        after=params.whole(request, "after"),
+        until=params.whole(request, "until"),
+        epoch=params.word(request, "epoch"),
+        cursor=params.word(request, "cursor"),
+    )
+    alone = asked.after is None and asked.until is None and not asked.epoch
+    if not (asked.stream or asked.cursor or alone):
+        raise ProtocolError("invalid", "after, until and epoch need stream.")
+    return asked
+
+
+class NoticeBody(Struct):
+    state: State
+    state_seq: Position
+
+
+class Notices(DeviceView):
+    """Works as `fetch(…, {keepalive: true})` while the page goes away."""
+
+    parser_classes = (JSONTextParser,)
+
+    def post(self, request: Request) -> HttpResponse:
+        said = decoded(body_text(request), NoticeBody)
+        given = NoticeGiven(device_of(request).pk, said.state, said.state_seq)
+        here: Here = node.current().journal.call(given)
+        streams = [entry.as_frame() for entry in here.entries]
+        return answer({"state": here.state, "state_seq": here.state_seq, "streams": streams})
+
+
+class Me(DeviceView):
+    def get(self, request: Request) -> HttpResponse:
+        device = device_of(request)
+        return answer(
+            {
+                "device": device.name,
+                "user": device.user,
+                "app": device.app.name,
+                "presence": telling.presence(Presence.objects.filter(device=device).first()),
+                "streams": [entry.as_frame() for entry in reading.entries([device.pk])[device.pk]],
+            }
+        )

@@ -1,0 +1,111 @@
+"""Devices of an app: register, look, new token, revoke."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from apps_registry import services
+from apps_registry.models import App, Device
+from messaging import registration
+from messaging.api import paging, params, telling
+from messaging.api.bodies import DeviceBody
+from messaging.api.edge import ServiceView, answer, app_of
+from messaging.live import node
+from messaging.log import reading
+from messaging.log.effects import Effects
+from messaging.models import PresenceState
+from messaging.protocol.errors import ProtocolError
+
+
+class Devices(ServiceView):
+    def get(self, request: Request) -> HttpResponse:
+        rows = _devices(app_of(request))
+        user = params.word(request, "user")
+        state = params.choice(request, "state", among=PresenceState.values)
+        if user:
+            rows = rows.filter(user=user)
+        if state == PresenceState.OFFLINE:
+            rows = rows.filter(Q(presence=None) | Q(presence__state=state))
+        elif state:
+            rows = rows.filter(presence__state=state)
+        return paging.page(request, rows, _told)
+
+    def post(self, request: Request) -> HttpResponse:
+        body = DeviceBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        done = registration.register(app=app_of(request), **body.validated_data)
+        return answer(
+            {
+                "device": done.device.name,
+                "user": done.device.user,
+                "token": done.token,
+                "expires_at": telling.moment(done.expires_at),
+                "streams": done.streams,
+            },
+            status=201,
+        )
+
+
+class OneDevice(ServiceView):
+    def get(self, request: Request, device: str) -> HttpResponse:
+        row = find(app_of(request), device)
+        streams = [
+            {**entry.as_frame(), "backlog": entry.head - entry.processed} for entry in reading.entries([row.pk])[row.pk]
+        ]
+        return answer({**_told([row])[0], "streams": streams})
+
+
+class Token(ServiceView):
+    """One more token. Those the device has stay good until they expire; `revoke` is what ends them."""
+
+    def post(self, request: Request, device: str) -> HttpResponse:
+        row = find(app_of(request), device)
+        token, expires_at = services.issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
+        return answer({"device": row.name, "token": token, "expires_at": telling.moment(expires_at)}, status=201)
+
+
+class Revoke(ServiceView):
+    """The device is kept out, open sockets end. Idempotent; its backlog stays until it is registered again."""
+
+    def post(self, request: Request, device: str) -> HttpResponse:
+        row = find(app_of(request), device)
+        if services.revoke_device(device=row):
+            node.announce(Effects(devices=[row.pk]))
+        return answer({"device": row.name, "revoked_at": telling.moment(row.revoked_at)})
+
+
+def find(app: App, name: str) -> Device:
+    """The app's device. Raises `unknown_device`, the same whether it is another app's or nobody's (P9)."""
+    row = _devices(app).filter(name=name).first()
+    if row is None:
+        raise ProtocolError("unknown_device")
+    return row
+
+
+def _devices(app: App) -> QuerySet[Device]:
+    """With presence and backlog: how many messages of all its streams a device has not processed."""
+    backlog = Coalesce(Sum(F("subscriptions__stream__head") - F("subscriptions__processed")), 0)
+    return Device.objects.filter(app=app).select_related("app", "presence").annotate(backlog=backlog)
+
+
+def _told(rows: Sequence[Device]) -> list[dict[str, Any]]:
+    return [
+        {
+            "device": row.name,
+            "user": row.user,
+            "platform": row.platform,
+            "rooms": row.rooms,
+            "presence": telling.presence(getattr(row, "presence", None)),
+            "backlog": row.backlog,  # type: ignore[attr-defined]
+            "created_at": telling.moment(row.created_at),
+            "revoked_at": telling.moment(row.revoked_at),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,107 @@
+"""What all views of the API share: who may come in, what a body is, how an answer goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import msgspec
+from django.http import HttpRequest, HttpResponse
+from msgspec import Struct
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from apps_registry.authentication import DeviceAuthentication, ServiceAuthentication, has_scope
+from apps_registry.models import App, Device, Scope, ServiceKey
+from messaging.live import node
+from messaging.log.journal import Outcome
+from messaging.protocol import wire
+from messaging.protocol.errors import ProtocolError
+
+Body = TypeVar("Body", bound=Struct)
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Seconds a request waits for the Journal.
+PATIENCE = 30
+
+
+class Edge(APIView):
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # A body sent in chunks has no length, and DRF would take it for empty.
+        if "CONTENT_LENGTH" not in request.META:
+            request.META["CONTENT_LENGTH"] = str(len(request.body))
+        return super().initialize_request(request, *args, **kwargs)
+
+
+class DeviceView(Edge):
+    """For devices: `Authorization: Bearer DEVICE_TOKEN`."""
+
+    authentication_classes = (DeviceAuthentication,)
+
+
+class ServiceView(Edge):
+    """For services: `Authorization: Bearer SERVICE_KEY`, scope read to look, `writing` to change."""
+
+    authentication_classes = (ServiceAuthentication,)
+    writing = Scope.MANAGE
+
+    def get_permissions(self) -> list[BasePermission]:
+        scope = Scope.READ if self.request.method in READING else self.writing
+        return [has_scope(scope)()]
+
+
+def device_of(request: Request) -> Device:
+    assert isinstance(request.auth, Device)
+    return request.auth
+
+
+def key_of(request: Request) -> ServiceKey:
+    assert isinstance(request.auth, ServiceKey)
+    return request.auth
+
+
+def app_of(request: Request) -> App:
+    """The tenant: every look-up of a service's view starts here (P9)."""
+    return key_of(request).service.app
+
+
+def decoded(text: str | bytes | msgspec.Raw, kind: type[Body]) -> Body:
+    """A body as a struct; the text has passed `jsontext.strict`. Raises `invalid`."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise ProtocolError("invalid", str(error)) from None
+
+
+def text_answer(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
+    """JSON text as it is. Answers are about now: no cache may keep them."""
+    return HttpResponse(
+        text, status=status, content_type="application/json", headers={"Cache-Control": "no-store", **(headers or {})}
+    )
+
+
+def answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
+    return text_answer(wire.dumps(value), status=status, headers=headers)
+
+
+def outcomes(bodies: Sequence[Any]) -> list[Outcome]:
+    """What the Journal made of each, refusals among them; handed in together, so that they commit together."""
+    journal = node.current().journal
+    waiting: list[Future[Outcome]] = []
+    for body in bodies:
+        future: Future[Outcome] = Future()
+        waiting.append(future)
+        try:
+            journal.submit(body, future.set_result, direct=True)
+        except ProtocolError as error:
+            future.set_result(error)
+    return [_outcome(future) for future in waiting]
+
+
+def _outcome(future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result(PATIENCE)
+    except TimeoutError:
+        return ProtocolError("unavailable", "The outcome is not known in time.")

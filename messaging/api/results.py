@@ -1,0 +1,78 @@
+"""Results at one address: devices say them (POST), services hear them (GET, the feed)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.http import HttpResponse
+from msgspec import Raw
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from apps_registry.authentication import DeviceAuthentication, ServiceAuthentication, has_scope
+from apps_registry.models import Device, Scope
+from messaging.api import feed, params
+from messaging.api.edge import Edge, answer, decoded, device_of, key_of, outcomes
+from messaging.api.parsers import JSONTextParser, body_text
+from messaging.log.cursors import Report
+from messaging.protocol import frames
+from messaging.protocol.errors import ProtocolError
+from messaging.protocol.reports import special_offsets
+
+
+class Results(Edge):
+    parser_classes = (JSONTextParser,)
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return [DeviceAuthentication() if self.request.method == "POST" else ServiceAuthentication()]
+
+    def get_permissions(self) -> list[BasePermission]:
+        return [] if self.request.method == "POST" else [has_scope(Scope.READ)()]
+
+    def get(self, request: Request) -> HttpResponse:
+        after = params.whole(request, "after") or 0
+        limit = params.whole(request, "limit", least=1, most=settings.MEANWHILE_PAGE_MAX) or settings.MEANWHILE_PAGE
+        items = feed.items(key_of(request).service, after=after, limit=limit)
+        return answer({"items": items, "next": items[-1]["position"] if items else after})
+
+    def post(self, request: Request) -> HttpResponse:
+        device = device_of(request)
+        text = body_text(request)
+        if not text.lstrip().startswith("["):
+            report = _report(device, text)
+            (saved,) = outcomes([report])
+            if isinstance(saved, ProtocolError):
+                raise saved
+            return answer(saved)
+        reports = [_report_or_problem(device, raw) for raw in _listed(text)]
+        told = iter(outcomes([report for report in reports if isinstance(report, Report)]))
+        saved_or_not = [next(told) if isinstance(report, Report) else report for report in reports]
+        return answer({"items": [_item(one) for one in saved_or_not]})
+
+
+def _listed(text: str) -> list[Raw]:
+    bodies = msgspec.json.decode(text, type=list[Raw])
+    if not 1 <= len(bodies) <= settings.MEANWHILE_MAX_BATCH:
+        raise ProtocolError("invalid", f"A list of results has 1 to {settings.MEANWHILE_MAX_BATCH} items.")
+    return bodies
+
+
+def _report(device: Device, body: str | Raw) -> Report:
+    said = decoded(body, frames.Results)
+    if any(len(bytes(given.value)) > settings.MEANWHILE_MAX_DATA for given in said.values):
+        raise ProtocolError("too_large", f"A value is above {settings.MEANWHILE_MAX_DATA} bytes.")
+    return Report(device.pk, said.stream, said.upto, said.epoch, special_offsets(said.exceptions, said.values))
+
+
+def _report_or_problem(device: Device, body: Raw) -> Report | ProtocolError:
+    try:
+        return _report(device, body)
+    except ProtocolError as error:
+        return error
+
+
+def _item(outcome: Any) -> Any:
+    return {"problem": outcome.as_problem()} if isinstance(outcome, ProtocolError) else outcome
