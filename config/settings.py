@@ -153,6 +153,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "SaidState": "messaging.api.shapes.STATES",
+        "SaidStatus": "messaging.api.shapes.FAILURES",
+        "State": "messaging.models.PresenceState.values",
+        "Status": "messaging.models.ResultStatus.values",
+    },
 }
 
 # --- Meanwhile ------------------------------------------------------------------------------------------------------
@@ -259,6 +265,9 @@ MEANWHILE_JOURNAL_BATCH = env.integer(
 )
 MEANWHILE_RING = env.integer(
     "MEANWHILE_RING", 256, "Recent messages of a stream kept in memory.", least=8, most=100_000
+)
+MEANWHILE_REQUIRE_DURABLE = env.flag(
+    "MEANWHILE_REQUIRE_DURABLE", True, "Not ready while the database does not wait for the disk. Off: tests only."
 )
 ENVIRONMENT_PROBLEMS = env.PROBLEMS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps_registry.models import Delivery, OnFailure
+from apps_registry.models import LONGEST_TTL, Delivery, OnFailure
 from messaging.protocol.names import MAX_OFFSET
 
 
@@ -29,7 +29,11 @@ class DeviceBody(serializers.Serializer[Any]):
 class TypeChanges(serializers.Serializer[Any]):
     delivery = serializers.ChoiceField(choices=Delivery.values, required=False)
     ttl = serializers.IntegerField(
-        min_value=1, required=False, allow_null=True, help_text="Seconds. Null: the server's default."
+        min_value=1,
+        max_value=LONGEST_TTL,
+        required=False,
+        allow_null=True,
+        help_text="Seconds. Null: the server's default.",
     )
     result_required = serializers.BooleanField(required=False)
     on_failure = serializers.ChoiceField(choices=OnFailure.values, required=False)

@@ -7,9 +7,10 @@ from django.http import HttpResponse
 from msgspec import Struct
 from rest_framework.request import Request
 
-from messaging.api import params, telling
+from messaging.api import params, shapes, telling
 from messaging.api.edge import DeviceView, answer, decoded, device_of, text_answer
 from messaging.api.parsers import JSONTextParser, body_text
+from messaging.api.schema import CURSOR, FOR_DEVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
 from messaging.log import pending, reading
 from messaging.log.pending import Asked
@@ -20,6 +21,22 @@ from messaging.protocol.frames import Position, State
 
 
 class Pending(DeviceView):
+    @described(
+        "pending",
+        {200: shapes.PendingPage},
+        "invalid",
+        "unknown_stream",
+        "position_gone",
+        *FOR_DEVICES,
+        query=[
+            asks("stream", str, "Only this stream. Without: all of the device's, merged by (time, stream, offset)."),
+            asks("after", int, "Of `stream`: the client's own position, where it is ahead of the server's."),
+            asks("until", int, "Of `stream`: no further than this."),
+            asks("epoch", str, "Of `stream`: the history `after` is of."),
+            LIMIT,
+            CURSOR,
+        ],
+    )
     def get(self, request: Request) -> HttpResponse:
         device = device_of(request)
         asked = _asked(request)
@@ -57,6 +74,7 @@ class Notices(DeviceView):
 
     parser_classes = (JSONTextParser,)
 
+    @described("notices", {200: shapes.NoticeSaved}, *WITH_BODY, *FOR_DEVICES, request=shapes.NoticeBody)
     def post(self, request: Request) -> HttpResponse:
         said = decoded(body_text(request), NoticeBody)
         given = NoticeGiven(device_of(request).pk, said.state, said.state_seq)
@@ -66,6 +84,7 @@ class Notices(DeviceView):
 
 
 class Me(DeviceView):
+    @described("me", {200: shapes.Me}, *FOR_DEVICES)
     def get(self, request: Request) -> HttpResponse:
         device = device_of(request)
         return answer(

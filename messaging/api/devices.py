@@ -13,10 +13,12 @@ from rest_framework.request import Request
 
 from apps_registry import services
 from apps_registry.models import App, Device
+from apps_registry.names import is_name
 from messaging import registration
-from messaging.api import paging, params, telling
+from messaging.api import paging, params, shapes, telling
 from messaging.api.bodies import DeviceBody
 from messaging.api.edge import ServiceView, answer, app_of
+from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
 from messaging.log import reading
 from messaging.log.effects import Effects
@@ -25,6 +27,18 @@ from messaging.protocol.errors import ProtocolError
 
 
 class Devices(ServiceView):
+    @described(
+        "devices",
+        {200: shapes.DeviceList},
+        "invalid",
+        *FOR_SERVICES,
+        query=[
+            asks("user", str, "Only this user's."),
+            asks("state", str, "Only those in this state.", enum=PresenceState.values),
+            LIMIT,
+            CURSOR,
+        ],
+    )
     def get(self, request: Request) -> HttpResponse:
         rows = _devices(app_of(request))
         user = params.word(request, "user")
@@ -37,6 +51,7 @@ class Devices(ServiceView):
             rows = rows.filter(presence__state=state)
         return paging.page(request, rows, _told)
 
+    @described("register_device", {201: shapes.Registered}, *WITH_BODY, *FOR_SERVICES, request=DeviceBody)
     def post(self, request: Request) -> HttpResponse:
         body = DeviceBody(data=request.data)
         body.is_valid(raise_exception=True)
@@ -54,6 +69,7 @@ class Devices(ServiceView):
 
 
 class OneDevice(ServiceView):
+    @described("device", {200: shapes.DeviceWhole}, "unknown_device", *FOR_SERVICES)
     def get(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         streams = [
@@ -65,6 +81,7 @@ class OneDevice(ServiceView):
 class Token(ServiceView):
     """One more token. Those the device has stay good until they expire; `revoke` is what ends them."""
 
+    @described("new_token", {201: shapes.FreshToken}, "unknown_device", "device_revoked", *FOR_SERVICES)
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         token, expires_at = services.issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
@@ -74,6 +91,7 @@ class Token(ServiceView):
 class Revoke(ServiceView):
     """The device is kept out, open sockets end. Idempotent; its backlog stays until it is registered again."""
 
+    @described("revoke_device", {200: shapes.Revoked}, "unknown_device", *FOR_SERVICES)
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         if services.revoke_device(device=row):
@@ -83,7 +101,7 @@ class Revoke(ServiceView):
 
 def find(app: App, name: str) -> Device:
     """The app's device. Raises `unknown_device`, the same whether it is another app's or nobody's (P9)."""
-    row = _devices(app).filter(name=name).first()
+    row = _devices(app).filter(name=name).first() if is_name(name) else None
     if row is None:
         raise ProtocolError("unknown_device")
     return row

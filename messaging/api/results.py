@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.http import HttpResponse
+from drf_spectacular.utils import PolymorphicProxySerializer
 from msgspec import Raw
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
@@ -14,9 +15,10 @@ from rest_framework.request import Request
 
 from apps_registry.authentication import DeviceAuthentication, ServiceAuthentication, has_scope
 from apps_registry.models import Device, Scope
-from messaging.api import feed, params
+from messaging.api import feed, params, shapes
 from messaging.api.edge import Edge, answer, decoded, device_of, key_of, outcomes
 from messaging.api.parsers import JSONTextParser, body_text
+from messaging.api.schema import FOR_DEVICES, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
 from messaging.log.cursors import Report
 from messaging.protocol import frames
 from messaging.protocol.errors import ProtocolError
@@ -27,17 +29,38 @@ class Results(Edge):
     parser_classes = (JSONTextParser,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        return [DeviceAuthentication() if self.request.method == "POST" else ServiceAuthentication()]
+        return [DeviceAuthentication() if self._from_device() else ServiceAuthentication()]
 
     def get_permissions(self) -> list[BasePermission]:
-        return [] if self.request.method == "POST" else [has_scope(Scope.READ)()]
+        return [] if self._from_device() else [has_scope(Scope.READ)()]
 
+    def _from_device(self) -> bool:
+        return bool(self.request and self.request.method == "POST")
+
+    @described(
+        "results_feed",
+        {200: shapes.Feed},
+        "invalid",
+        *FOR_SERVICES,
+        query=[asks("after", int, "The position up to which everything is known."), LIMIT],
+    )
     def get(self, request: Request) -> HttpResponse:
         after = params.whole(request, "after") or 0
         limit = params.whole(request, "limit", least=1, most=settings.MEANWHILE_PAGE_MAX) or settings.MEANWHILE_PAGE
         items = feed.items(key_of(request).service, after=after, limit=limit)
         return answer({"items": items, "next": items[-1]["position"] if items else after})
 
+    @described(
+        "results",
+        {200: PolymorphicProxySerializer("ResultsAnswer", [shapes.Saved, shapes.SavedList], None)},
+        "unknown_stream",
+        "epoch_changed",
+        *WITH_BODY,
+        *FOR_DEVICES,
+        request=PolymorphicProxySerializer(
+            "Results", [shapes.ResultsBody, shapes.ResultsBody(many=True)], None, many=False
+        ),
+    )
     def post(self, request: Request) -> HttpResponse:
         device = device_of(request)
         text = body_text(request)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter
 from msgspec import Raw, Struct
 from rest_framework.request import Request
 
 from apps_registry.models import Scope
 from messaging import publishing
+from messaging.api import shapes
 from messaging.api.edge import ServiceView, decoded, key_of, text_answer
 from messaging.api.parsers import JSONTextParser, body_text
+from messaging.api.schema import FOR_SERVICES, WITH_BODY, described
 from messaging.live import node
 from messaging.log.answers import Answer
 from messaging.protocol.errors import ProtocolError
@@ -24,6 +27,19 @@ class Messages(ServiceView):
     parser_classes = (JSONTextParser,)
     writing = Scope.PUBLISH
 
+    @described(
+        "publish",
+        {200: shapes.Published},
+        "idempotency_mismatch",
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=shapes.MessagesBody,
+        query=[
+            OpenApiParameter(
+                "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same again gets the stored answer."
+            )
+        ],
+    )
     def post(self, request: Request) -> HttpResponse:
         text = body_text(request)
         asked = publishing.request(

@@ -2,7 +2,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messaging.api import device, devices, results, service_messages
+from messaging.api import (
+    device,
+    devices,
+    health,
+    message_state,
+    metrics,
+    results,
+    schema,
+    service_messages,
+    streams,
+    types,
+)
 
 urlpatterns = [
     # For devices.
@@ -13,8 +24,22 @@ urlpatterns = [
     path("api/v1/results", results.Results.as_view()),
     # For services.
     path("api/v1/messages", service_messages.Messages.as_view()),
+    path("api/v1/messages/<str:stream>/<int:offset>", message_state.MessageState.as_view()),
     path("api/v1/devices", devices.Devices.as_view()),
     path("api/v1/devices/<str:device>", devices.OneDevice.as_view()),
     path("api/v1/devices/<str:device>/token", devices.Token.as_view()),
     path("api/v1/devices/<str:device>/revoke", devices.Revoke.as_view()),
+    path("api/v1/streams", streams.Streams.as_view()),
+    path("api/v1/streams/<str:stream>", streams.OneStream.as_view()),
+    path("api/v1/streams/<str:stream>/members/<str:device>", streams.Member.as_view()),
+    path("api/v1/streams/<str:stream>/purge", streams.Purge.as_view()),
+    path("api/v1/streams/<str:stream>/close", streams.Close.as_view()),
+    path("api/v1/types", types.Types.as_view()),
+    path("api/v1/types/<str:name>", types.OneType.as_view()),
+    # For people and tools.
+    path("api/schema", schema.Schema.as_view(), name="schema"),
+    path("api/docs", schema.Docs.as_view(url_name="schema")),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
 ]

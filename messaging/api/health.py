@@ -1,0 +1,82 @@
+"""Is the process alive, and can it keep its promises? For supervisors and load balancers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from messaging.api.edge import answer
+from messaging.live import node
+from messaging.log import sql
+from messaging.log.presence import Lease
+from messaging.protocol.errors import ProtocolError
+
+#: Seconds the writer has to answer.
+PATIENCE = 3
+#: PRAGMA synchronous: FULL, EXTRA.
+SQLITE_DURABLE = frozenset({2, 3})
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process lives. Asks nothing else: a restart would not mend a database."""
+    return answer({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 if this process can take publishes, else 503. `degraded`: it can, but its wake-ups reach no other process."""
+    checks = {"database": _database(), "journal": _journal(), "durability": _durability(), "draining": _draining()}
+    ready = all(said == "ok" for said in checks.values())
+    wakeups = "ok" if node.current().wakeups.working else "degraded"
+    status = "not ready" if not ready else wakeups
+    return answer({"status": status, "checks": {**checks, "wakeups": wakeups}}, status=200 if ready else 503)
+
+
+def _said(check: Callable[[], str]) -> Callable[[], str]:
+    """A check that fails says so, without what the database had to say."""
+
+    def run() -> str:
+        try:
+            return check()
+        except ProtocolError as error:
+            return error.code.name
+        except (DatabaseError, InterfaceError) as error:
+            return type(error).__name__
+
+    return run
+
+
+@_said
+def _database() -> str:
+    sql.run("SELECT 1")
+    return "ok"
+
+
+@_said
+def _journal() -> str:
+    """The writer commits: a lease of nobody goes the whole way and changes no row."""
+    node.current().journal.call(Lease(0, 0), timeout=PATIENCE)
+    return "ok"
+
+
+@_said
+def _durability() -> str:
+    """A kill cannot reveal that the disk is not waited for, so the settings are looked at (P1)."""
+    if not settings.MEANWHILE_REQUIRE_DURABLE:
+        return "ok"
+    if not sql.is_postgres():
+        ((synchronous,),) = sql.run("PRAGMA synchronous")
+        return "ok" if synchronous in SQLITE_DURABLE else "synchronous is not FULL"
+    ((fsync, commit),) = sql.run("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
+    if fsync != "on":
+        return "fsync is off"
+    return "ok" if commit != "off" else "synchronous_commit is off"
+
+
+def _draining() -> str:
+    return "restart" if node.current().draining else "ok"

@@ -1,0 +1,85 @@
+"""What became of one message: who received it, who processed it, where it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import OuterRef, Subquery
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from messaging.api import paging, shapes, streams, telling
+from messaging.api.edge import ServiceView, app_of
+from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, described
+from messaging.models import Message, Result, Stream, Subscription
+from messaging.protocol.errors import ProtocolError
+
+
+class MessageState(ServiceView):
+    @described(
+        "message_state",
+        {200: shapes.MessageState},
+        "unknown_stream",
+        "not_found",
+        "invalid",
+        *FOR_SERVICES,
+        query=[LIMIT, CURSOR],
+    )
+    def get(self, request: Request, stream: str, offset: int) -> HttpResponse:
+        row = streams.find(app_of(request), stream)
+        if not 1 <= offset <= row.head:
+            raise ProtocolError("not_found")
+        # Who joined later was never meant to have it.
+        meant = Subscription.objects.filter(stream=row, joined_offset__lt=offset).select_related("device")
+        meant = meant.annotate(result=Subquery(_results(row, offset).values("pk")[:1]))
+        return paging.page(
+            request,
+            meant,
+            lambda found: _told(found, offset),
+            by="device__name",
+            stream=row.name,
+            offset=offset,
+            message=_message(row, offset),
+        )
+
+
+def _results(stream: Stream, offset: int) -> Any:
+    """The outer device's result for an offset. Several services may hear of it: they hear the same."""
+    covering = Result.objects.filter(
+        stream=stream, device=OuterRef("device"), upto__gte=offset, from_offset__lte=offset
+    )
+    return covering.order_by("upto")
+
+
+def _message(stream: Stream, offset: int) -> dict[str, Any] | None:
+    """None once retention, expiry or a purge has removed it."""
+    row = Message.objects.filter(stream=stream, offset=offset).select_related("type", "service").defer("payload")
+    found = row.first()
+    if found is None:
+        return None
+    return {
+        "name": found.type.name,
+        "service": found.service.name if found.service else None,
+        "id": found.dedup_id,
+        "published_at": telling.moment(found.published_at),
+        "expires_at": telling.moment(found.expires_at),
+    }
+
+
+def _told(rows: Sequence[Subscription], offset: int) -> list[dict[str, Any]]:
+    wanted = [row.result for row in rows]  # type: ignore[attr-defined]
+    results = Result.objects.in_bulk([id for id in wanted if id is not None])
+    return [_device(row, offset, results.get(id)) for row, id in zip(rows, wanted, strict=True)]
+
+
+def _device(row: Subscription, offset: int, result: Result | None) -> dict[str, Any]:
+    """`processed` is said of what the app handled, not of what failed or was lost (P4)."""
+    told = {"status": result.status, "code": result.code, "detail": result.detail} if result else {}
+    handled = result is None or result.status == "processed"
+    return {
+        "device": row.device.name,
+        "received": row.received >= offset,
+        "processed": row.processed >= offset and handled,
+        **told,
+    }

@@ -1,0 +1,75 @@
+"""Prometheus text: a dozen numbers, no tenant's names. Sessions and journal of this process, the rest is all of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from messaging.live import node
+from messaging.log import sql
+from messaging.models import GapReason, PresenceState
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_STATES = [state for state in PresenceState.values if state != PresenceState.OFFLINE]
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("".join([*_process(), *_database()]), content_type=CONTENT_TYPE)
+
+
+def _process() -> Iterable[str]:
+    here = node.current()
+    # The loop goes on changing them: the list is taken in one step.
+    states = Counter(session.state for session in list(here.hub.sessions.values()))
+    yield _family("meanwhile_sessions", "gauge", "Open device sockets here.", "state", {s: states[s] for s in _STATES})
+    yield _one("meanwhile_streams_live", "gauge", "Streams with a session here.", len(here.hub.streams))
+    yield _one("meanwhile_journal_waiting", "gauge", "Messages and commands not written yet.", here.journal.waiting)
+    yield _one("meanwhile_journal_batches_total", "counter", "Transactions of the writer.", here.journal.batches)
+    yield _one("meanwhile_journal_commands_total", "counter", "Commands written.", here.journal.commands)
+    yield _one("meanwhile_wakeups_working", "gauge", "1 if other processes are reached.", int(here.wakeups.working))
+
+
+def _database() -> Iterable[str]:
+    """LIMIT: reads every subscription: with millions, scrape seldom."""
+    backlog, behind = _row(
+        "SELECT coalesce(sum(s.head - u.processed), 0), count(CASE WHEN s.head > u.processed THEN 1 END) FROM"
+        "  messaging_subscription u JOIN messaging_stream s ON s.id = u.stream_id"
+    )
+    yield _one("meanwhile_backlog_messages", "gauge", "Messages not processed, summed over devices.", backlog)
+    yield _one("meanwhile_subscriptions_behind", "gauge", "Subscriptions with a backlog.", behind)
+    (streams, stored) = _row("SELECT count(*), coalesce(sum(head - tail + 1), 0) FROM messaging_stream")
+    yield _one("meanwhile_streams", "gauge", "Streams.", streams)
+    yield _one("meanwhile_log_span_messages", "gauge", "Offsets from tail to head, summed over streams.", stored)
+    states = dict(sql.run("SELECT state, count(*) FROM messaging_presence GROUP BY state"))
+    yield _family(
+        "meanwhile_devices",
+        "gauge",
+        "Devices by presence.",
+        "state",
+        {s: states.get(s, 0) for s in PresenceState.values},
+    )
+    gaps = dict(sql.run("SELECT reason, sum(to_offset - from_offset + 1) FROM messaging_gap GROUP BY reason"))
+    yield _family(
+        "meanwhile_gap_messages",
+        "gauge",
+        "Messages that became gaps somebody may still hear of.",
+        "reason",
+        {r: gaps.get(r, 0) for r in GapReason.values},
+    )
+
+
+def _row(statement: str) -> tuple[int, ...]:
+    return sql.run(statement)[0]
+
+
+def _one(name: str, kind: str, help: str, value: int) -> str:
+    return f"# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
+
+
+def _family(name: str, kind: str, help: str, label: str, values: Mapping[str, int]) -> str:
+    lines = "".join(f'{name}{{{label}="{one}"}} {value}\n' for one, value in values.items())
+    return f"# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}"

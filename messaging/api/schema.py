@@ -1,0 +1,60 @@
+"""The API described: OpenAPI 3, and a page to try it. What each view says of itself comes through `described`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from messaging.api.problems import MEDIA_TYPE
+from messaging.api.shapes import Problem
+from messaging.protocol.codes import CODES
+
+
+class Schema(SpectacularAPIView):
+    pass
+
+
+class Docs(SpectacularSwaggerView):
+    pass
+
+
+#: What can become of any request.
+ALWAYS = ("internal", "overloaded", "unavailable")
+FOR_DEVICES = ("bad_token", "token_expired", "device_revoked")
+FOR_SERVICES = ("bad_key", "wrong_scope")
+WITH_BODY = ("bad_json", "too_deep", "too_large", "invalid", "unsupported_media_type")
+
+
+def described(
+    name: str,
+    answers: Mapping[int, Any],
+    *refusals: str,
+    request: Any = None,
+    query: Sequence[OpenApiParameter] = (),
+) -> Callable[..., Any]:
+    """Decorates a view's method. name: of the operation. answers: shape by status. refusals: codes of the registry."""
+    by_status: dict[int, list[str]] = defaultdict(list)
+    for code in (*refusals, *ALWAYS):
+        by_status[CODES[code].status].append(code)
+    responses: dict[Any, Any] = {
+        status: shape or OpenApiResponse(description="Done.") for status, shape in answers.items()
+    }
+    for status, codes in sorted(by_status.items()):
+        described_as = f"{HTTPStatus(status).phrase}: {', '.join(dict.fromkeys(codes))}."
+        responses[status, MEDIA_TYPE] = OpenApiResponse(Problem, described_as)
+    return extend_schema(operation_id=name, request=request, responses=responses, parameters=list(query))
+
+
+def asks(name: str, kind: Any, description: str, **more: Any) -> OpenApiParameter:
+    """A query parameter."""
+    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=description, **more)
+
+
+LIMIT = asks("limit", OpenApiTypes.INT, "Items of a page, from 1.")
+CURSOR = asks("cursor", OpenApiTypes.STR, "`next` of the page before.")
