@@ -1,0 +1,166 @@
+"""Actors over real sockets: a phone and a service. They wait for frames, never for time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+Frame = dict[str, Any]
+DEADLINE = 8.0
+
+
+class Socket:
+    """One connection; frames are read one by one, in order."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._next = 1000
+
+    @classmethod
+    async def open(cls, base: str, path: str, **options: Any) -> Socket:
+        url = base.replace("http", "ws", 1) + path
+        options.setdefault("subprotocols", ["meanwhile.v1.json"])
+        return cls(await connect(url, compression=None, **options))
+
+    async def send(self, type: str, **members: Any) -> None:
+        await self._connection.send(json.dumps({"type": type, **members}))
+
+    async def send_text(self, text: str | bytes) -> None:
+        await self._connection.send(text)
+
+    async def receive(self) -> Frame:
+        frame: Frame = json.loads(await asyncio.wait_for(self._connection.recv(), DEADLINE))
+        return frame
+
+    async def expect(self, type: str) -> Frame:
+        """The next frame, which must be of this type."""
+        frame = await self.receive()
+        assert frame["type"] == type, frame
+        return frame
+
+    async def until(self, type: str) -> list[Frame]:
+        """All frames up to the first of this type, which is the last of them."""
+        frames = [await self.receive()]
+        while frames[-1]["type"] != type:
+            frames.append(await self.receive())
+        return frames
+
+    async def quiet(self) -> list[Frame]:
+        """What had been sent before the answer to a ping: [] proves that nothing was."""
+        self._next += 1
+        await self.send("ping", id=self._next)
+        return (await self.until("pong"))[:-1]
+
+    async def ask(self, type: str, **members: Any) -> Frame:
+        """Sends a request and gets its reply; there must be nothing before it."""
+        self._next += 1
+        await self.send(type, id=self._next, **members)
+        frame = await self.receive()
+        assert frame.get("re") == self._next, frame
+        return frame
+
+    async def closed(self) -> int:
+        """The close code, when the server has closed."""
+        try:
+            while True:
+                await asyncio.wait_for(self._connection.recv(), DEADLINE)
+        except ConnectionClosed as error:
+            assert error.rcvd, error
+            return error.rcvd.code
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+def messages(frames: list[Frame]) -> list[Frame]:
+    """The `every` messages of frames, singly."""
+    found: list[Frame] = []
+    for frame in frames:
+        if frame["type"] == "message":
+            found.append(frame)
+        elif frame["type"] == "messages":
+            found.extend(frame["items"])
+    return found
+
+
+class Service:
+    """A back end with an API key: publishes over its socket, so that an answer means durable."""
+
+    def __init__(self, base: str, key: str) -> None:
+        self.base = base
+        self.key = key
+        self.http = httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=DEADLINE)
+
+    async def connect(self) -> Service:
+        self.socket = await Socket.open(self.base, "/ws/service")
+        await self.socket.send("hello", key=self.key)
+        await self.socket.expect("welcome")
+        return self
+
+    async def publish(self, to: str | list[str], name: str = "turn", data: Any = 1, **more: Any) -> Any:
+        """The item of one message."""
+        return (await self.publish_all({"to": to, "name": name, "data": data, **more}))[0]
+
+    async def publish_all(self, *drafts: Frame) -> list[Any]:
+        answer = await self.socket.ask("publish", messages=list(drafts))
+        assert answer["type"] == "published", answer
+        items: list[Any] = answer["items"]
+        return items
+
+    async def close(self) -> None:
+        await self.socket.close()
+        await self.http.aclose()
+
+
+class Phone:
+    """A device with its token; each `connect` is a new connection."""
+
+    def __init__(self, base: str, name: str, token: str, user: str) -> None:
+        self.base, self.name, self.token, self.user = base, name, token, user
+        self.stream = f"device:{name}"
+        self.room = f"room:of-{name}"
+        self.seq = 0
+        self.sockets: list[Socket] = []
+        self.http = httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=DEADLINE)
+
+    async def dial(self, **options: Any) -> Socket:
+        """A connection that has not said anything."""
+        socket = await Socket.open(self.base, "/ws/device", **options)
+        self.sockets.append(socket)
+        return socket
+
+    async def connect(self, **members: Any) -> tuple[Socket, Frame]:
+        """A connection and its welcome."""
+        socket = await self.dial()
+        self.seq += 1
+        hello = {"token": self.token, "state_seq": self.seq, "resume": "pull", **members}
+        await socket.send("hello", **hello)
+        return socket, await socket.expect("welcome")
+
+    async def notice(self, socket: Socket, state: str) -> Frame:
+        self.seq += 1
+        answer = await socket.ask("notice", state=state, state_seq=self.seq)
+        assert answer["type"] == "notice_saved", answer
+        return answer
+
+    async def pending(self, **query: Any) -> Frame:
+        answer = await self.http.get("/api/v1/pending", params=query)
+        assert answer.status_code == 200, answer.text
+        page: Frame = answer.json()
+        return page
+
+    async def close(self) -> None:
+        for socket in self.sockets:
+            await socket.close()
+        await self.http.aclose()
+
+
+def entry(frame: Frame, stream: str) -> Frame:
+    """The stream entry of a welcome or notice_saved."""
+    found: Frame = next(one for one in frame["streams"] if one["stream"] == stream)
+    return found

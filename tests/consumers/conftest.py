@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.consumers.actors import Phone, Service
+from tests.servers import Server
+
+#: Short where a test waits for the end of something, and generous where nothing should end.
+ENVIRONMENT = {
+    "MEANWHILE_HELLO_TIMEOUT": "1",
+    "MEANWHILE_HOLD_TIMEOUT": "1",
+    "MEANWHILE_REPAIR_INTERVAL": "0.2",
+    "LOG_LEVEL": "WARNING",
+}
+_numbers = itertools.count(1)
+
+
+@dataclass
+class House:
+    server: Server
+    key: str
+
+    @property
+    def base(self) -> str:
+        return self.server.base
+
+    async def phone(self, name: str | None = None, user: str | None = None) -> Phone:
+        """A registered device: in its own stream, its user's and a room of its own."""
+        number = next(_numbers)
+        name = name or f"phone-{number}"
+        user = user or f"user-{number}"
+        async with httpx.AsyncClient(base_url=self.base, headers={"Authorization": f"Bearer {self.key}"}) as http:
+            answer = await http.post(
+                "/api/v1/devices", json={"device": name, "user": user, "streams": [f"room:of-{name}"]}
+            )
+        assert answer.status_code == 201, answer.text
+        return Phone(self.base, name, answer.json()["token"], user)
+
+
+@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A real server, once under each of the two that are supported."""
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    server = Server(folder, kind=request.param, environment=ENVIRONMENT)
+    key = server.prepare()
+    server.start()
+    yield House(server, key)
+    server.stop()
+
+
+@pytest.fixture
+async def new_phone(house: House) -> AsyncIterator[Callable[..., Awaitable[Phone]]]:
+    made: list[Phone] = []
+
+    async def make(**options: str) -> Phone:
+        made.append(await house.phone(**options))
+        return made[-1]
+
+    yield make
+    for phone in made:
+        await phone.close()
+
+
+@pytest.fixture
+async def phone(new_phone: Callable[..., Awaitable[Phone]]) -> Phone:
+    return await new_phone()
+
+
+@pytest.fixture
+async def game_service(house: House) -> AsyncIterator[Service]:
+    service = await Service(house.base, house.key).connect()
+    yield service
+    await service.close()

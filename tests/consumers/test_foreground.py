@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from tests.consumers.actors import Phone, Service, entry, messages
+
+NewPhone = Callable[..., Awaitable[Phone]]
+
+
+async def test_a_welcome_tells_the_position_of_every_stream_also_of_empty_ones(phone: Phone) -> None:
+    _, welcome = await phone.connect(id=7)
+
+    assert (welcome["re"], welcome["device"], welcome["generation"]) == (7, phone.name, 1)
+    assert (welcome["state"], welcome["resume"], welcome["window"]) == ("foreground", "pull", 64)
+    assert {one["stream"] for one in welcome["streams"]} == {phone.stream, f"user:{phone.user}", phone.room}
+    own = entry(welcome, phone.stream)
+    assert {name: own[name] for name in ("processed", "received", "cut", "head", "tail")} == {
+        "processed": 0,
+        "received": 0,
+        "cut": 0,
+        "head": 0,
+        "tail": 1,
+    }
+
+
+async def test_a_message_goes_all_the_way_to_the_services_feed(phone: Phone, game_service: Service) -> None:
+    socket, _ = await phone.connect()
+
+    item = await game_service.publish(phone.stream, "turn", {"to": "north"})
+    pushed = await socket.expect("message")
+    await socket.send("ack", stream=phone.stream, upto=1)
+    saved = await socket.ask("results", stream=phone.stream, upto=1, values=[{"offset": 1, "value": {"x": 3}}])
+    feed = await game_service.http.get("/api/v1/results", params={"limit": 1000})
+
+    assert item == {"stream": phone.stream, "offset": 1}
+    assert (pushed["offset"], pushed["name"], pushed["service"], pushed["data"]) == (
+        1,
+        "turn",
+        "backend",
+        {"to": "north"},
+    )
+    assert saved == {"type": "results_saved", "re": saved["re"], "stream": phone.stream, "processed": 1}
+    mine = [row for row in feed.json()["items"] if row["device"] == phone.name]
+    assert [(row["from"], row["upto"], row["status"], row["value"]) for row in mine] == [(1, 1, "processed", {"x": 3})]
+
+
+async def test_messages_of_a_stream_arrive_in_order_without_holes(phone: Phone, game_service: Service) -> None:
+    socket, _ = await phone.connect()
+
+    for start in range(0, 40, 10):
+        await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": start + n} for n in range(10)])
+    got = messages(await socket.quiet())
+
+    assert [(one["offset"], one["data"]) for one in got] == [(n + 1, n) for n in range(40)]
+
+
+async def test_the_window_bounds_what_is_not_acknowledged(phone: Phone, game_service: Service) -> None:
+    socket, _ = await phone.connect()
+    await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(100)])
+
+    first = messages(await socket.quiet())
+    await socket.send("ack", stream=phone.stream, upto=10)
+    then = messages(await socket.quiet())
+    await socket.send("ack", stream=phone.stream, upto=74)
+    last = messages(await socket.quiet())
+
+    assert [len(first), len(then), len(last)] == [64, 10, 26]
+    assert [one["offset"] for one in first + then + last] == list(range(1, 101))
+
+
+async def test_a_room_reaches_all_its_members_and_the_user_all_his_devices(
+    new_phone: NewPhone, game_service: Service
+) -> None:
+    one, two = await new_phone(user="zoe"), await new_phone(user="zoe")
+    here, _ = await one.connect()
+    there, _ = await two.connect()
+
+    await game_service.publish("user:zoe", "turn", "both")
+    await game_service.publish(one.room, "gift", "one only")
+
+    assert [m["data"] for m in messages(await here.quiet())] == ["both", "one only"]
+    assert [m["data"] for m in messages(await there.quiet())] == ["both"]
+
+
+async def test_a_transient_message_reaches_the_foreground_only(phone: Phone, game_service: Service) -> None:
+    socket, _ = await phone.connect()
+
+    item = await game_service.publish(phone.room, "chat", "hello")
+    heard = await socket.expect("transient")
+    await phone.notice(socket, "background")
+    await game_service.publish(phone.room, "chat", "anybody?")
+    back = await phone.notice(socket, "foreground")
+
+    assert item == {"stream": phone.room}
+    assert (heard["name"], heard["data"]) == ("chat", "hello")
+    assert entry(back, phone.room)["cut"] == 0
+    assert await socket.quiet() == []
+
+
+async def test_a_failed_message_does_not_stop_the_stream(phone: Phone, game_service: Service) -> None:
+    socket, _ = await phone.connect()
+    await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(3)])
+    await socket.quiet()
+
+    failed = {"offset": 2, "status": "failed", "code": "KeyError", "detail": "no such door"}
+    await socket.ask("results", stream=phone.stream, upto=3, exceptions=[failed])
+    feed = await game_service.http.get("/api/v1/results", params={"limit": 1000})
+
+    mine = [row for row in feed.json()["items"] if row["device"] == phone.name]
+    assert [(row["from"], row["upto"], row["status"], row["code"]) for row in mine] == [
+        (1, 1, "processed", ""),
+        (2, 2, "failed", "KeyError"),
+        (3, 3, "processed", ""),
+    ]
+    again = await socket.ask("results", stream=phone.stream, upto=3, exceptions=[failed])
+    assert again["processed"] == 3

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messaging.log.effects import Appended, NewValue
+from tests.live.fakes import Place
+
+
+def value(version: int, key: str = "berlin") -> NewValue:
+    return NewValue(1, "room:x", f"7/{key}", "weather", key, version, "t", None, str(version))
+
+
+def test_several_messages_go_in_one_frame() -> None:
+    place = Place()
+
+    place.deliver(place.commit(3))
+
+    frames = [frame for frame in place.link.take() if frame["type"] == "messages"]
+    assert [[item["offset"] for item in frame["items"]] for frame in frames] == [[1, 2, 3]]
+
+
+def test_a_lost_wake_up_is_read_from_the_database_and_nothing_is_skipped() -> None:
+    place = Place()
+    place.commit(2)
+
+    place.deliver(place.commit())
+    place.answer_read()
+
+    assert place.link.told() == [1, 2, 3]
+
+
+def test_a_slow_phone_gets_the_rest_from_ring_or_database_as_it_acknowledges() -> None:
+    place = Place(window=2, ring=4)
+    place.deliver(place.commit(10))
+    place.answer_read()
+    first = place.link.told()
+
+    while place.link.told()[-1] < 10:
+        place.session.ack("room:x", place.link.told()[-1])
+        place.session.pump()
+        while place.reads:
+            place.answer_read()
+
+    assert first == [1, 2]
+    assert place.link.told() == list(range(1, 11))
+
+
+def test_an_expired_message_of_the_ring_is_a_gap_by_the_databases_word() -> None:
+    place = Place()
+    appended = place.commit(2)
+    appended.items[0] = appended.items[0]._replace(expires=1.0)
+    place.expired = {1}
+
+    place.deliver(appended)
+    place.answer_read()
+
+    assert [frame["type"] for frame in place.link.take() if frame["type"] != "caught_up"] == ["gap", "message"]
+
+
+def test_a_blocked_transport_costs_a_cursor_and_no_memory() -> None:
+    place = Place(window=100)
+    place.link.blocked = True
+    place.deliver(place.commit(50))
+    silent = place.link.told()
+
+    place.link.blocked = False
+    place.session.pump()
+    while place.reads:
+        place.answer_read(limit=100)
+
+    assert silent == []
+    assert place.link.told() == list(range(1, 51))
+
+
+def test_in_pull_mode_the_live_path_begins_after_the_cut() -> None:
+    place = Place(mode="pull", head=5)
+
+    place.deliver(place.commit(2))
+
+    assert place.link.told() == [6, 7]
+
+
+def test_the_window_does_not_wait_for_what_the_pull_owns() -> None:
+    place = Place(mode="pull", window=2)
+    place.deliver(place.commit(2))
+    full = place.session.window.room
+    back = place.entry
+    back.head = place.commit(3).head
+    place.stream.seen(back.head)
+
+    place.session.begin([back])
+    place.deliver(place.commit())
+
+    assert (full, place.link.told()) == (0, [1, 2, 6])
+
+
+def test_a_return_in_replay_mode_sends_again_what_was_not_acknowledged() -> None:
+    place = Place(window=10)
+    place.deliver(place.commit(4))
+    place.session.ack("room:x", 2)
+    place.link.take()
+    place.entry.head = 4
+
+    place.session.begin([place.entry])
+    place.session.pump()
+
+    assert place.link.told() == [3, 4]
+    assert place.link.frames[-1] == {"type": "caught_up", "stream": "room:x", "upto": 4}
+
+
+def test_a_hold_ends_with_the_results_and_flushes_in_order() -> None:
+    place = Place(mode="hold", head=3)
+    place.deliver(place.commit(2))
+    held = place.link.told()
+
+    place.session.advanced(place.way, 3)
+
+    assert (held, place.link.told()) == ([], [4, 5])
+
+
+def test_values_that_wait_for_a_blocked_transport_are_conflated_per_key() -> None:
+    place = Place()
+    place.link.take()
+    place.link.blocked = True
+    for version, key in enumerate(["berlin", "oslo", "berlin", "berlin"], 1):
+        place.session.news(value(version, key))
+
+    place.link.blocked = False
+    place.session.pump()
+
+    told = [(frame["key"], frame["version"], frame["coalesced"]) for frame in place.link.take()]
+    assert told == [("oslo", 2, 1), ("berlin", 4, 3)]
+
+
+def test_in_the_background_nothing_but_every_goes_out() -> None:
+    place = Place()
+    place.link.take()
+    place.session.set_state("background", 2)
+
+    place.session.news(value(1))
+    place.session.passing("...")
+    place.deliver(place.commit())
+
+    assert [frame["type"] for frame in place.link.take()] == ["message"]
+
+
+def test_an_older_value_never_follows_a_newer_one() -> None:
+    place = Place()
+    place.link.take()
+
+    place.session.news(value(5))
+    place.session.news(value(4))
+
+    assert [frame["version"] for frame in place.link.take()] == [5]
+
+
+def test_a_closed_stream_says_so_after_its_last_message() -> None:
+    place = Place(window=1)
+    place.stream.closed = True
+    place.deliver(place.commit(2))
+    place.link.frames = [frame for frame in place.link.frames if frame["type"] != "caught_up"]
+    before = [frame["type"] for frame in place.link.frames]
+
+    place.session.ack("room:x", 1)
+    place.session.pump()
+
+    assert before == ["message"]
+    assert [frame["type"] for frame in place.link.take()] == ["message", "message", "stream_closed"]
+
+
+steps = st.lists(
+    st.sampled_from(
+        ["commit", "commit3", "deliver", "lose", "double", "late", "ack", "read", "block", "open", "repair"]
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=400)
+@given(
+    steps,
+    st.sampled_from(["replay", "pull", "hold"]),
+    st.integers(0, 6),
+    st.integers(0, 6),
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.sets(st.integers(1, 30)),
+)
+def test_whatever_is_lost_doubled_or_late_each_offset_is_told_once_and_in_order(
+    steps: list[str], mode: str, head: int, processed: int, window: int, ring: int, expired: set[int]
+) -> None:
+    place = Place(window=window, ring=ring, mode=mode, head=head, processed=min(processed, head))
+    place.expired = {n for n in expired if n <= head}
+    waiting: list[Appended] = []
+    for step in steps:
+        if step.startswith("commit"):
+            waiting.append(place.commit(3 if step == "commit3" else 1))
+        elif step == "deliver" and waiting:
+            place.deliver(waiting.pop(0))
+        elif step == "late" and waiting:
+            place.deliver(waiting.pop())
+        elif step == "double" and waiting:
+            place.deliver(waiting[0])
+        elif step == "lose" and waiting:
+            waiting.pop()
+        elif step == "ack" and place.link.told():
+            place.session.ack("room:x", place.link.told()[-1])
+            place.session.pump()
+        elif step == "read" and place.reads:
+            place.answer_read()
+        elif step in {"block", "open"}:
+            place.link.blocked = step == "block"
+            place.session.pump()
+        elif step == "repair":
+            place.repair()
+        assert place.session.window.count <= window
+
+    place.link.blocked = False
+    place.session.advanced(place.way, head)
+    for _ in range(200):
+        place.repair()
+        while place.reads:
+            place.answer_read()
+        if place.link.told():
+            place.session.ack("room:x", place.link.told()[-1])
+
+    first = min(processed, head) if mode == "replay" else head
+    assert place.link.told() == list(range(first + 1, place.head + 1))
