@@ -1,0 +1,58 @@
+# `make run`: Meanwhile with its demo on http://127.0.0.1:8000, from nothing but Python 3.11 and make.
+PORT ?= 8000
+PYTHON ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Stamps carry the requirements' checksum: the same content is never installed twice, whatever a checkout does to times.
+INSTALLED := $(VENV)/.installed-$(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
+TESTABLE := $(VENV)/.testable-$(shell cat requirements.txt requirements-test.txt | cksum | cut -d ' ' -f 1)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help run test lint bench clean
+
+help:
+	@echo "make run     the server and its demo on http://127.0.0.1:8000 (another port: make run PORT=8001)"
+	@echo "make test    all tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   how fast it is on this machine"
+	@echo "make clean   removes $(VENV) and caches; your data in var/ stays"
+
+run: $(INSTALLED)
+	@MEANWHILE_DEMO=1 $(BIN)/python manage.py setup_demo 127.0.0.1:$(PORT) --serve
+
+test: $(TESTABLE)
+	@$(BIN)/python -m pytest
+
+lint: $(TESTABLE)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(TESTABLE)
+	@$(BIN)/python -m benchmarks.throughput
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis staticfiles
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Removed $(VENV) and caches. Your data in var/ stays."
+
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3.11 python3); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making a virtual environment in $(VENV) with $$($$python --version) ..."; \
+	    $$python -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); \
+	    echo "$$python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "Python 3.11 or newer is needed and was not found. If it is somewhere else: make run PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+
+$(INSTALLED): | $(BIN)/python
+	@echo "Installing what the server needs (once, about a minute) ..."
+	@$(PIP) -r requirements.txt
+	@rm -f $(VENV)/.installed-* && touch $@
+
+$(TESTABLE): $(INSTALLED)
+	@echo "Installing what the tests need (once) ..."
+	@$(PIP) -r requirements-test.txt
+	@rm -f $(VENV)/.testable-* && touch $@
