@@ -50,6 +50,13 @@ class Socket:
             frames.append(await self.receive())
         return frames
 
+    async def caught_up(self, streams: int = 3) -> list[Frame]:
+        """All frames until so many streams are caught up."""
+        frames: list[Frame] = []
+        while sum(frame["type"] == "caught_up" for frame in frames) < streams:
+            frames.append(await self.receive())
+        return frames
+
     async def quiet(self) -> list[Frame]:
         """What had been sent before the answer to a ping: [] proves that nothing was."""
         self._next += 1

@@ -125,7 +125,7 @@ async def test_replay_sends_what_was_missed_over_the_socket_and_says_when_it_is_
     await game_service.publish_all(*turns(phone.stream, *range(5)))
     socket, _ = await phone.connect(resume="replay", positions={phone.stream: {"processed": 2}})
 
-    frames = await socket.quiet()
+    frames = await socket.caught_up()
 
     assert [one["offset"] for one in messages(frames)] == [3, 4, 5]
     caught = {frame["stream"]: frame["upto"] for frame in frames if frame["type"] == "caught_up"}
@@ -138,14 +138,16 @@ async def test_replay_of_more_than_the_window_goes_on_with_the_receipts(phone: P
     got: list[int] = []
 
     while len(got) < 300:
-        new = messages([await socket.receive()])
+        frame = await socket.receive()
+        if frame["type"] == "caught_up":
+            assert frame["stream"] != phone.stream
+        new = messages([frame])
         got += [one["offset"] for one in new]
         if new:
             await socket.send("ack", stream=phone.stream, upto=got[-1])
-    caught = (await socket.until("caught_up"))[-1]
 
     assert got == list(range(1, 301))
-    assert caught["upto"] == 300
+    assert (await socket.expect("caught_up"))["upto"] == 300
 
 
 async def test_what_was_acknowledged_before_is_marked_when_it_comes_again(phone: Phone, game_service: Service) -> None:
@@ -156,7 +158,7 @@ async def test_what_was_acknowledged_before_is_marked_when_it_comes_again(phone:
     await first.quiet()
 
     second, _ = await phone.connect(resume="replay")
-    frames = await second.until("caught_up")
+    frames = await second.caught_up()
 
     assert [(one["offset"], one.get("redelivered")) for one in messages(frames)] == [(1, True), (2, None)]
 
@@ -171,7 +173,7 @@ async def test_a_position_of_another_history_is_reset(phone: Phone, game_service
         },
     )
 
-    frames = await socket.quiet()
+    frames = await socket.caught_up()
 
     gaps = [(f["stream"], f["from"], f["to"], f["reason"]) for f in frames if f["type"] == "gap"]
     assert sorted(gaps) == sorted([(phone.stream, 1, 0, "reset"), (phone.room, 1, 0, "reset")])
