@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 from messaging.protocol.errors import ProtocolError
@@ -34,26 +35,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _decode = json.JSONDecoder(parse_constant=_constant, parse_float=_float, object_pairs_hook=_object).decode
 
 
-def _depth(text: str) -> int:
-    """Greatest nesting, strings left out. Linear; only asked where brackets are many."""
-    depth = deepest = 0
-    inside = escaped = False
-    for character in text:
-        if inside:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                inside = False
-        elif character == '"':
-            inside = True
-        elif character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NOT_BRACKET = re.compile(r"[^][{}]+")
+_EMPTY = re.compile(r"\[\]|\{\}")
+#: An escaped U+0000, and not an escaped backslash before "u0000".
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _deeper_than(text: str, levels: int) -> bool:
+    """Whether the nesting, strings left out, is deeper: innermost pairs are taken off, level by level, until none is
+    left. Of text that is not JSON it may say no; the decoder finds that out."""
+    brackets = _NOT_BRACKET.sub("", _STRING.sub("", text))
+    for _ in range(levels):
+        inner = _EMPTY.sub("", brackets)
+        if inner == brackets:
+            return len(brackets) > 2 * levels
+        brackets = inner
+    return bool(brackets)
 
 
 def strict(text: str, *, max_depth: int) -> Any:
@@ -61,9 +59,9 @@ def strict(text: str, *, max_depth: int) -> Any:
 
     Raises ProtocolError `bad_json` or `too_deep`.
     """
-    if text.count("[") + text.count("{") > max_depth and _depth(text) > max_depth:
+    if text.count("[") + text.count("{") > max_depth and _deeper_than(text, max_depth):
         raise ProtocolError("too_deep", f"More than {max_depth} levels.")
-    if "\\u0000" in text or "\0" in text:
+    if "\\u0000" in text and _NUL.search(text):
         raise ProtocolError("bad_json", "U+0000 cannot be stored.")
     try:
         value = _decode(text)

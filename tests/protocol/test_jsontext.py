@@ -29,6 +29,7 @@ from messaging.protocol.jsontext import strict, text_of
         '{"\\ud800":1}',
         '"\ud800"',
         '"\\u0000"',
+        '"\\\\\\u0000"',
         '"\x00"',
         '"\t"',
         "01",
@@ -52,6 +53,7 @@ def test_what_readers_would_understand_differently_is_refused(text: str) -> None
         ('"😀"', "😀"),
         ("12345678901234567890", 12345678901234567890),
         ('"\\\\u0041"', "\\u0041"),
+        ('"\\\\u0000"', "\\u0000"),
         ("1e308", 1e308),
     ],
 )
@@ -68,6 +70,16 @@ def test_depth_counts_nesting_and_not_brackets() -> None:
     with pytest.raises(ProtocolError) as refused:
         strict("[[[]]]", max_depth=2)
     assert refused.value.code.name == "too_deep"
+
+
+def test_lists_in_objects_in_lists_are_levels_each() -> None:
+    text = "[{}]"
+    for _ in range(15):
+        text = '[{"a":' + text + "}]"
+
+    strict(text, max_depth=32)
+    with pytest.raises(ProtocolError):
+        strict(text, max_depth=31)
 
 
 def test_nesting_that_would_exhaust_the_parser_is_an_error_like_any_other() -> None:
