@@ -10,6 +10,7 @@ from messaging.live.hub import Hub
 from messaging.live.reader import Reader
 from messaging.live.session import Session
 from messaging.log import reading, sql
+from messaging.protocol import wire
 
 #: Streams or devices of one query.
 CHUNK = 2000
@@ -21,6 +22,7 @@ class Standing(Struct):
     generation: int
     state: str
     state_seq: int
+    streams: int
     revoked: bool
 
 
@@ -28,7 +30,8 @@ def standings(devices: Collection[int]) -> dict[int, Standing]:
     """Presence and rights of devices. One query; devices that are gone are missing."""
     source = sql.rows("r", id="bigint")
     rows = sql.run(
-        "SELECT d.id, p.generation, p.state, p.state_seq, d.revoked_at IS NOT NULL"
+        "SELECT d.id, p.generation, p.state, p.state_seq,"
+        " (SELECT count(*) FROM messaging_subscription u WHERE u.device_id = d.id), d.revoked_at IS NOT NULL"
         f" FROM {source} JOIN apps_registry_device d ON d.id = r.id JOIN messaging_presence p ON p.device_id = d.id",
         sql.packed((device,) for device in devices),
     )
@@ -87,9 +90,30 @@ async def devices(hub: Hub, reader: Reader, only: Collection[int] | None = None)
     for start in range(0, len(wanted), CHUNK):
         before = {id: hub.sessions[id] for id in wanted[start : start + CHUNK] if id in hub.sessions}
         found = await reader.ask(lambda before=before: standings(before.keys()))  # type: ignore[misc]
+        moved = []
         for id, session in before.items():
             if hub.sessions.get(id) is session:
-                _check(hub, session, found.get(id))
+                standing = found.get(id)
+                _check(hub, session, standing)
+                if standing and not session.over and (only is not None or standing.streams != len(session.ways)):
+                    moved.append(session)
+        if moved:
+            await _memberships(hub, reader, moved)
+
+
+async def _memberships(hub: Hub, reader: Reader, sessions: Collection[Session]) -> None:
+    """A service put devices into rooms or took them out: the open connections follow."""
+    found = await reader.ask(lambda: reading.entries([session.device_id for session in sessions]))
+    for session in sessions:
+        entries = {entry.stream: entry for entry in found[session.device_id]}
+        for name in set(session.ways) - set(entries):
+            if not session.over:
+                hub.leave(session, name)
+                session.link.send(wire.frame("left", stream=name))
+        for name in sorted(set(entries) - set(session.ways)):
+            if not session.over:
+                session.link.send(wire.frame("joined", **entries[name].as_frame()))
+                hub.join(session, entries[name])
 
 
 def _check(hub: Hub, session: Session, standing: Standing | None) -> None:
