@@ -18,9 +18,10 @@ from django.db import connection, transaction
 from msgspec import Struct
 
 from messaging.log import reading, sql
-from messaging.log.reading import Entry, Range
+from messaging.log.reading import Entry
 from messaging.protocol import rules, wire
 from messaging.protocol.errors import ProtocolError
+from messaging.protocol.rules import Hole
 
 
 class Place(Struct, array_like=True):
@@ -34,6 +35,8 @@ class Place(Struct, array_like=True):
 #: By stream id: in a URL, names would take a device of many rooms beyond what proxies let through.
 Places = dict[int, Place]
 
+#: Stands in no item: JSON text holds no control characters.
+_SEPARATOR = "\x1e"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Places).decode
 
@@ -61,7 +64,9 @@ class _Part(Struct):
 
     entry: Entry
     place: Place
-    found: Range
+    #: (offset, text) in order.
+    items: list[tuple[int, str]]
+    holes: list[Hole]
     #: Everything up to here is told with this page.
     reached: int
 
@@ -78,7 +83,8 @@ def page(*, device_id: int, asked: Asked) -> Page:
     with _snapshot():
         entries = {entry.stream_id: entry for entry in reading.entries([device_id])[device_id]}
         places = _resumed(asked.cursor, entries) if asked.cursor else _begun(asked, entries)
-        parts = [_part(entries[id], place, asked.limit) for id, place in places.items()]
+        now = sql.stamp(sql.now())
+        parts = [_part(entries[id], place, asked.limit, now) for id, place in places.items()]
         chosen = {entries[id].subscription_id for id in places}
         values = {} if asked.cursor else reading.unread_values(chosen)
     messages = _merge(parts, asked.limit)
@@ -159,16 +165,60 @@ def _cursor(parts: list[_Part]) -> str:
 # --- What is in it ---------------------------------------------------------------------------------------------------
 
 
-def _part(entry: Entry, place: Place, limit: int) -> _Part:
-    found = reading.read_range(entry.stream_id, after=place.after, upto=place.cut, limit=limit)
-    return _Part(entry, place, found, reached=max(place.after, found.upto))
+def _part(entry: Entry, place: Place, limit: int, now: str) -> _Part:
+    """At most `limit` messages behind the place, and the holes between them. One query, a second only for holes.
+
+    All rows come as one: sqlite3 lets go of the interpreter lock at every row, and eight busy threads take long to get
+    it back. Measured, 50 messages: 2,700 reads/s row by row, 5,500 as one.
+    """
+    after, upto = place.after, place.cut
+    if upto <= after:
+        return _Part(entry, place, [], [], after)
+    joined = "string_agg" if sql.is_postgres() else "group_concat"
+    ((count, last, texts, expired),) = sql.run(
+        f"SELECT count(*), max(place), {joined}(item, %s), {joined}(expired, ',') FROM ("
+        f'SELECT m."offset" AS place,'
+        f" CASE WHEN m.expires_at > {sql.moment()} THEN {reading._item_sql('s.name')} END AS item,"
+        f' CASE WHEN m.expires_at <= {sql.moment()} THEN CAST(m."offset" AS text) END AS expired'
+        " FROM messaging_message m JOIN messaging_stream s ON s.id = m.stream_id"
+        " JOIN apps_registry_messagetype t ON t.id = m.type_id"
+        " LEFT JOIN apps_registry_service v ON v.id = m.service_id"
+        ' WHERE m.stream_id = %s AND m."offset" > %s AND m."offset" <= %s ORDER BY m."offset" LIMIT %s) q',
+        _SEPARATOR,
+        now,
+        now,
+        entry.stream_id,
+        after,
+        upto,
+        limit,
+    )
+    if count == limit:
+        upto = last
+    items = [(_offset(text, entry.stream), text) for text in texts.split(_SEPARATOR)] if texts else []
+    # Both engines join in the order of the subquery; neither promises it.
+    items.sort()
+    holes = [] if len(items) == upto - after else _holes(entry, after, upto, items, expired or "")
+    return _Part(entry, place, items, holes, upto)
+
+
+def _offset(item: str, stream: str) -> int:
+    """The `offset` member of `wire.message_item`."""
+    begin = len(stream) + 21
+    return int(item[begin : item.index(",", begin)])
+
+
+def _holes(entry: Entry, after: int, upto: int, items: list[tuple[int, str]], expired: str) -> list[Hole]:
+    past = [Hole(int(offset), int(offset), "expired") for offset in expired.split(",") if offset]
+    recorded = past + reading.recorded_holes(entry.stream_id, after=after, upto=upto)
+    stored = [offset for offset, _ in items]
+    return reading._joined(rules.holes(after=after, upto=upto, stored=stored, recorded=recorded))
 
 
 def _merge(parts: list[_Part], limit: int) -> list[str]:
     """At most `limit` messages in their common order; sets back how far each stream is told."""
-    waiting = [part for part in parts if part.found.items or not part.complete]
+    waiting = [part for part in parts if part.items or not part.complete]
     if len(waiting) == 1:
-        return [item.text for item in waiting[0].found.items]
+        return [text for _, text in waiting[0].items]
     taken: list[str] = []
     counts = dict.fromkeys((part.entry.stream for part in waiting), 0)
     for _, stream, _, text in heapq.merge(*map(_queue, waiting)):
@@ -180,16 +230,16 @@ def _merge(parts: list[_Part], limit: int) -> list[str]:
             break
     for part in waiting:
         count = counts[part.entry.stream]
-        if count < len(part.found.items):
-            part.reached = part.found.items[count - 1].offset if count else part.place.after
+        if count < len(part.items):
+            part.reached = part.items[count - 1][0] if count else part.place.after
     return taken
 
 
 def _queue(part: _Part) -> Iterator[tuple[str, str, int, str | None]]:
     """A stream's messages for the merge. Where more was not read, its end stops the page: what comes might be next."""
     stream = part.entry.stream
-    for item in part.found.items:
-        yield _time(item.text), stream, item.offset, item.text
+    for offset, text in part.items:
+        yield _time(text), stream, offset, text
     if not part.complete:
         yield "", stream, 0, None
 
@@ -204,7 +254,7 @@ def _text(parts: list[_Part], messages: list[str], latest: list[str], cursor: st
     gaps = [
         {"stream": part.entry.stream, "from": hole.from_offset, "to": hole.to_offset, "reason": hole.reason}
         for part in parts
-        for hole in part.found.holes
+        for hole in part.holes
         if hole.to_offset <= part.reached
     ]
     return (
