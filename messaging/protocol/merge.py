@@ -185,19 +185,16 @@ class Merge:
         return [] if self._pulling else self._settle()
 
     def closed(self, *, head: int) -> list[Effect]:
-        """The last word on the stream."""
-        if self.state == "away":
-            return []
+        """The last word on the stream. It is said once a connection, so it is kept in the background too."""
         self._closed = head
         self.head = max(self.head, head)
-        return [] if self._waiting() else self._settle()
+        return [] if self.state == "away" or self._waiting() else self._settle()
 
     def away(self, *, done: int | None = None) -> list[Effect]:
         """The connection is gone, or the app in the background. `done`: rewind to what the app really began with."""
         self.state = "away"
         self._pulling = False  # whatever is still under way belongs to the past
         self._caught_up = True
-        self._closed = None
         self._told_reset = False
         self._clear()
         if done is not None:
@@ -300,6 +297,7 @@ class Merge:
 
     def _reset(self, epoch: str | None, processed: int) -> list[Effect]:
         self._clear()
+        self._closed = None
         self.head = processed
         return [*self._adopt(epoch, processed), Gap(1, processed, "reset")]
 

@@ -185,12 +185,11 @@ export class Merge {
     return this.#pulling ? [] : this.#settle();
   }
 
-  /** The last word on the stream. @returns {Effect[]} */
+  /** The last word on the stream. It is said once a connection, so it is kept in the background too. @returns {Effect[]} */
   closed({ head }) {
-    if (this.#state === "away") return [];
     this.#closed = head;
     this.#head = Math.max(this.#head, head);
-    return this.#waiting ? [] : this.#settle();
+    return this.#state === "away" || this.#waiting ? [] : this.#settle();
   }
 
   /**
@@ -202,7 +201,6 @@ export class Merge {
     this.#state = "away";
     this.#pulling = false; // whatever is still under way belongs to the past
     this.#caughtUp = true;
-    this.#closed = null;
     this.#toldReset = false;
     this.#clear();
     if (done !== null) this.#done = Math.min(this.#done, done);
@@ -317,6 +315,7 @@ export class Merge {
 
   #reset(epoch, processed) {
     this.#clear();
+    this.#closed = null;
     this.#head = processed;
     return [...this.#adopt(epoch, processed), { effect: "gap", from: 1, to: processed, reason: "reset" }];
   }

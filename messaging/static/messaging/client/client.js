@@ -1,0 +1,314 @@
+/**
+ * The device's side of Meanwhile. The only part that knows all the others: it hands events to the session, and does
+ * what the session says.
+ */
+import { Runner } from "./runner.js";
+import { Session } from "./session.js";
+import { IndexedDBStore, MemoryStore } from "./store.js";
+import { manualLifecycle, pageLifecycle, systemClock } from "./lifecycle.js";
+import { Puller } from "./pull.js";
+import { Timers } from "./timers.js";
+import { Api, Socket, addresses } from "./transport.js";
+import { Writer } from "./writer.js";
+
+/**
+ * @typedef {{stream: string, offset: number, name: string, time: string, service: string|null, data: unknown,
+ *   redelivered: boolean, path: "live"|"pulled"|"merged"}} Message
+ * @typedef {{stream: string, from: number, to: number, reason: string}} Gap
+ * @typedef {{stream: string, name: string, key: string, version: number, coalesced: number, time: string,
+ *   service: string|null, data: unknown}} LatestValue
+ * @typedef {object} Options
+ * @property {string} [url] the server's address; default: where the page comes from
+ * @property {() => Promise<string>|string} getToken the device's token; asked again when one has expired
+ * @property {Record<string, (message: Message) => unknown>} [handlers] by message type; "*" for all others. Per stream in
+ *   order, one at a time. What one returns is reported as its value; what one throws, as its failure
+ * @property {(value: LatestValue) => unknown} [onLatest] for types without a handler
+ * @property {(value: object) => unknown} [onTransient] for types without a handler
+ * @property {(gap: Gap) => unknown} [onGap] something can no longer be delivered; without it, it is logged as an error
+ * @property {(state: string, detail: object) => void} [onState]
+ * @property {(about: {stream: string, head: number}) => unknown} [onStreamClosed]
+ * @property {(error: unknown) => void} [onError]
+ * @property {(event: {kind: string}) => void} [onEvent] everything that happens, for diagnosis
+ * @property {"pull"|"replay"|"hold"} [resume]
+ * @property {import("./store.js").Store} [storage] default: IndexedDB where there is one
+ * @property {import("./lifecycle.js").Lifecycle} [lifecycle] default: the page's, where there is one
+ */
+
+export class Meanwhile {
+  #options;
+  #clock;
+  #lifecycle;
+  #store;
+  #session;
+  #runner;
+  #writer;
+  #timers;
+  #socket;
+  #api;
+  #puller;
+  #token = null;
+  #events = [];
+  #requests = new Map();
+  #lastRequest = 0;
+  #noticed = [];
+  #starting = null;
+
+  /** @param {Options & {WebSocket?: Function, fetch?: Function, clock?: object}} options */
+  constructor(options) {
+    if (typeof options?.getToken !== "function") throw new TypeError("getToken is missing");
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#lifecycle = options.lifecycle ?? (globalThis.document ? pageLifecycle({ clock: this.#clock }) : manualLifecycle());
+    this.#store = options.storage ?? (globalThis.indexedDB ? new IndexedDBStore() : new MemoryStore());
+    this.#session = new Session({ resume: options.resume ?? "pull", random: this.#clock.random });
+    const { socket, api } = addresses(options.url ?? globalThis.location.origin);
+    this.#timers = new Timers(this.#clock, (name) => this.#handle({ type: "timer", name }));
+    this.#socket = new Socket({
+      WebSocket: options.WebSocket ?? globalThis.WebSocket, url: socket, on: (event) => this.#heard(event),
+    });
+    this.#api = new Api({
+      fetch: options.fetch ?? globalThis.fetch.bind(globalThis), base: api, token: (stale) => this.#tokenBut(stale),
+    });
+    this.#puller = new Puller({
+      api: this.#api, clock: this.#clock, on: (event) => this.#pulled(event), room: (stream) => this.#runner.room(stream),
+    });
+    this.#assemble();
+  }
+
+  // --- for the app ---
+
+  /** Loads the store and connects. Resolves when that is under way; how it goes, `onState` says. */
+  async start() {
+    if (this.#starting) return this.#starting;
+    if (this.#running) return undefined;
+    this.#starting = this.#start().finally(() => { this.#starting = null; });
+    return this.#starting;
+  }
+
+  /** Closes the connection and stays away. Handlers that run finish, and what they did is stored. */
+  stop() { this.#handle({ type: "stop" }); }
+
+  /** The app is in the background. Resolves when the server knows, or when there is nobody to tell. */
+  background() { return this.#notice(() => this.#background({ leaving: false })); }
+
+  /** The app is back. Resolves when the server has answered with what was missed, or when there is nobody to ask. */
+  foreground() { return this.#notice(() => this.#handle({ type: "foreground" })); }
+
+  /** @param {string} stream a room the token allows @returns {Promise<object>} @throws {import("./codes.js").MeanwhileError} */
+  join(stream) { return this.#request("join", stream); }
+
+  /** @param {string} stream the position in it is forgotten */
+  leave(stream) { return this.#request("leave", stream); }
+
+  /** Where everything stands, for people. */
+  inspect() { return this.#session.inspect(this.#clock.now()); }
+
+  get #running() { return !["idle", "closed"].includes(this.#session.state); }
+
+  // --- parts ---
+
+  #assemble() {
+    const { handlers = {}, onGap, onStreamClosed } = this.#options;
+    this.#runner = new Runner({
+      handlers,
+      onGap: (gap) => (onGap ? onGap(gap) : console.error("Meanwhile: messages are lost, and there is no onGap", gap)),
+      onClosed: (about) => onStreamClosed?.(about),
+      onError: (error) => this.#error(error),
+      onHandled: (about) => {
+        this.#event({ kind: "handled", stream: about.stream, offset: about.upto, ...about.outcome });
+        this.#handle({ type: "handled", ...about });
+      },
+    });
+    this.#writer = new Writer({
+      store: this.#store,
+      clock: this.#clock,
+      onError: (error) => this.#error(error),
+      onSaved: ({ streams }) => {
+        this.#event({ kind: "stored", streams });
+        this.#handle({ type: "saved", streams });
+      },
+    });
+  }
+
+  async #start() {
+    await this.#runner.idle(); // of a life before this one
+    await this.#writer.idle();
+    this.#assemble();
+    const stored = await this.#load();
+    this.#lifecycle.start({
+      background: ({ leaving }) => this.#background({ leaving }),
+      foreground: () => this.#handle({ type: "foreground" }),
+      probe: () => this.#handle({ type: "probe" }),
+    });
+    this.#handle({ type: "start", stored, state: this.#lifecycle.state });
+  }
+
+  /** A store that cannot be read (private mode, no room) is replaced by memory, and the app is told. */
+  async #load() {
+    try {
+      return await this.#store.load();
+    } catch (error) {
+      this.#error(error);
+      this.#store = new MemoryStore();
+      this.#assemble();
+      return await this.#store.load();
+    }
+  }
+
+  #background({ leaving }) {
+    this.#handle({ type: "background", leaving, unstarted: this.#runner.takeBack() });
+  }
+
+  #notice(say) {
+    return new Promise((resolve) => {
+      this.#noticed.push(resolve);
+      say();
+      if (!this.#running) this.#effects.noticed();
+    });
+  }
+
+  #request(type, stream) {
+    return new Promise((resolve, reject) => {
+      const request = (this.#lastRequest += 1);
+      this.#requests.set(request, { resolve, reject });
+      this.#handle({ type, stream, request });
+    });
+  }
+
+  // --- events in, effects out ---
+
+  #heard(event) {
+    if (event.type === "frame") this.#event({ kind: "received", frame: event.frame });
+    this.#handle(event);
+  }
+
+  #pulled(event) {
+    if (event.type === "pull_delayed") {
+      this.#event({ kind: "delayed", stream: event.stream, code: event.error.code, retryInMs: event.retryInMs });
+    } else this.#handle(event);
+  }
+
+  /** One event at a time, each with all its effects: what the app does in a callback waits its turn. */
+  #handle(event) {
+    this.#events.push(event);
+    if (this.#events.length > 1) return;
+    while (this.#events.length) {
+      for (const effect of this.#decide(this.#events[0])) this.#effects[effect.effect](effect);
+      this.#events.shift();
+    }
+  }
+
+  #decide(event) {
+    const now = this.#clock.now();
+    try {
+      return this.#session.handle(event, now);
+    } catch (error) {
+      this.#error(error);
+      if (event.type !== "frame") return [];
+      // a frame that is not of the protocol: begin anew
+      return this.#session.handle({ type: "closed", connection: event.connection, code: 4000, reason: "not_understood" }, now);
+    }
+  }
+
+  #effects = {
+    token: ({ connection }) => this.#fetchToken(connection),
+    open: ({ connection }) => this.#socket.open(connection),
+    close: () => this.#socket.close(),
+    send: ({ frame }) => {
+      this.#event({ kind: "sent", frame: frame.token === undefined ? frame : { ...frame, token: "…" } });
+      this.#socket.send(frame);
+    },
+    timer: ({ name, ms }) => this.#timers.set(name, ms),
+    cancel: ({ name }) => this.#timers.cancel(name),
+    pull: ({ effect, ...wanted }) => {
+      this.#event({ kind: "pull", ...wanted });
+      this.#puller.pull(wanted);
+    },
+    stop_pulls: ({ stream }) => this.#puller.stop(stream),
+    run: (about) => this.#runner.run(about),
+    clear: ({ stream }) => this.#runner.clear(stream),
+    save: ({ effect, ...changes }) => this.#writer.save(changes),
+    latest: ({ value }) => this.#tell(value, this.#options.onLatest, "latest"),
+    transient: ({ value }) => this.#tell(value, this.#options.onTransient, "transient"),
+    note: ({ effect, ...event }) => this.#event(event),
+    state: ({ state, detail }) => {
+      if (state === "closed") {
+        this.#lifecycle.dispose();
+        this.#runner.dispose();
+      }
+      this.#event({ kind: "state", state, detail });
+      this.#call(this.#options.onState, state, detail);
+    },
+    noticed: () => { for (const resolve of this.#noticed.splice(0)) resolve(); },
+    answer: ({ request, value, error }) => {
+      const { resolve, reject } = this.#requests.get(request) ?? {};
+      this.#requests.delete(request);
+      if (error) reject?.(error);
+      else resolve?.(value);
+    },
+    beacon: ({ effect, ...notice }) => {
+      if (this.#token !== null) this.#api.notice(notice, this.#token).catch(() => {}); // a hint only
+    },
+    error: ({ error }) => this.#error(error),
+  };
+
+  // --- tokens ---
+
+  async #fetchToken(connection) {
+    try {
+      this.#handle({ type: "token", connection, token: await this.#askToken() });
+    } catch (error) {
+      this.#handle({ type: "token_failed", connection, error });
+    }
+  }
+
+  /** @param {string} [stale] @returns {Promise<string>} the token, or another than this one */
+  async #tokenBut(stale) {
+    if (this.#token === null || this.#token === stale) {
+      this.#handle({ type: "token_renewed", token: await this.#askToken() });
+    }
+    return this.#token;
+  }
+
+  async #askToken() {
+    const token = await this.#options.getToken();
+    if (typeof token !== "string" || !token) throw new TypeError("getToken gave no token");
+    this.#token = token;
+    return token;
+  }
+
+  // --- the app's callbacks: what they throw is theirs ---
+
+  #tell(value, otherwise, kind) {
+    const { handlers = {} } = this.#options;
+    const handler = Object.hasOwn(handlers, value.name) ? handlers[value.name] : otherwise;
+    this.#event({ kind, value });
+    this.#call(handler, value);
+  }
+
+  #call(callback, ...about) {
+    try {
+      Promise.resolve(callback?.(...about)).catch((error) => this.#error(error));
+    } catch (error) {
+      this.#error(error);
+    }
+  }
+
+  #error(error) {
+    this.#event({ kind: "error", error });
+    try {
+      if (this.#options.onError) this.#options.onError(error);
+      else console.error("Meanwhile:", error);
+    } catch (second) {
+      console.error("Meanwhile: onError failed", second);
+    }
+  }
+
+  #event(event) {
+    try {
+      this.#options.onEvent?.(event);
+    } catch (error) {
+      console.error("Meanwhile: onEvent failed", error);
+    }
+  }
+}

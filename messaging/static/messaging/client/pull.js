@@ -1,0 +1,143 @@
+/**
+ * Pulls what is pending: one request at a time, page after page, a pull per stream. A page that fails is asked for again
+ * until it comes, the server says that it never will, or nobody wants it any more.
+ */
+import { Backoff } from "./backoff.js";
+
+export const PAGE = 500;
+const ANSWER_WITHIN = 30_000;
+/** How often in a row a stream may be told that its position is gone. More is a fault, and no reason to ask for ever. */
+const GONE_MOST = 3;
+
+export class Puller {
+  #api;
+  #clock;
+  #on;
+  #room;
+  #pulls = new Map(); // stream → the AbortController of its pull
+  #gone = new Map();
+  #turn = Promise.resolve();
+
+  /**
+   * @param {{api: {pending: Function}, clock: object, on: (event: object) => void, room: (stream: string) => Promise<void>}} parts
+   *   `on`: page, gone, pull_failed, pull_delayed; `room`: resolves when another page may come
+   */
+  constructor({ api, clock, on, room }) {
+    this.#api = api;
+    this.#clock = clock;
+    this.#on = on;
+    this.#room = room;
+  }
+
+  /** @param {{stream: string, pull: number, after: number|null, until: number|null, epoch: string|null}} wanted */
+  pull(wanted) {
+    this.stop(wanted.stream);
+    const controller = new AbortController();
+    this.#pulls.set(wanted.stream, controller);
+    this.#all(wanted, controller.signal).finally(() => {
+      if (this.#pulls.get(wanted.stream) === controller) this.#pulls.delete(wanted.stream);
+    });
+  }
+
+  /** @param {string} [stream] none: all */
+  stop(stream) {
+    for (const [name, controller] of this.#pulls) {
+      if (stream !== undefined && name !== stream) continue;
+      this.#pulls.delete(name);
+      controller.abort();
+    }
+  }
+
+  dispose() { this.stop(); }
+
+  /** All pages of one pull. */
+  async #all({ stream, pull, after, until, epoch }, signal) {
+    const backoff = new Backoff(this.#clock.random);
+    let query = { stream, after, until, epoch, limit: PAGE };
+    while (!signal.aborted) {
+      const answer = await this.#inTurn(query, signal);
+      if (signal.aborted) return;
+      const { page, next, error } = answer.error ? answer : read(answer.body, stream, pull);
+      if (error) {
+        if (this.#final(error, stream, pull)) return;
+        const wait = backoff.next((error.retryAfter ?? 0) * (1 + this.#clock.random() / 2)); // not all at once
+        this.#on({ type: "pull_delayed", stream, error, retryInMs: wait });
+        await this.#sleep(wait, signal);
+        continue;
+      }
+      this.#gone.delete(stream);
+      backoff.reset();
+      this.#on({ type: "page", stream, page });
+      if (next === null) return;
+      query = { cursor: next, limit: PAGE };
+      await Promise.race([this.#room(stream), aborted(signal)]);
+    }
+  }
+
+  /** @returns {boolean} whether it makes no sense to ask again */
+  #final(error, stream, pull) {
+    if (error.code === "position_gone") {
+      const times = (this.#gone.get(stream) ?? 0) + 1;
+      this.#gone.set(stream, times);
+      const { epoch, processed } = error.problem;
+      if (times <= GONE_MOST) this.#on({ type: "gone", stream, refusal: { pull, epoch, processed } });
+      else this.#on({ type: "pull_failed", stream, error });
+    } else if (error.temporary === false) this.#on({ type: "pull_failed", stream, error });
+    else return false;
+    return true;
+  }
+
+  /** @returns {Promise<{body?: object, error?: Error}>} one request at a time, whatever the stream */
+  #inTurn(query, signal) {
+    const turn = this.#turn.then(() => (signal.aborted ? {} : this.#ask(query, signal)));
+    this.#turn = turn;
+    return turn;
+  }
+
+  /** A request without an answer is given up, and counts as failed. */
+  async #ask(query, signal) {
+    const patience = new AbortController();
+    const giveUp = () => patience.abort();
+    const timer = this.#clock.setTimeout(giveUp, ANSWER_WITHIN);
+    signal.addEventListener("abort", giveUp);
+    try {
+      return { body: await this.#api.pending(query, patience.signal) };
+    } catch (error) {
+      return { error };
+    } finally {
+      this.#clock.clearTimeout(timer);
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  #sleep(ms, signal) {
+    return new Promise((resolve) => {
+      const end = () => {
+        this.#clock.clearTimeout(timer);
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const timer = this.#clock.setTimeout(end, ms);
+      signal.addEventListener("abort", end);
+    });
+  }
+}
+
+function aborted(signal) {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** @returns {{page?: import("./merge.js").Page & {latest: object[]}, next?: string|null, error?: Error}} */
+function read(body, stream, pull) {
+  try {
+    const { streams: { [stream]: { epoch, processed, cut, complete } }, messages, gaps = [], latest = [], next = null } = body;
+    const ours = (one) => one.stream === stream;
+    const page = { pull, epoch, processed, cut, messages: messages.filter(ours), gaps: gaps.filter(ours), latest };
+    return { page: { ...page, complete: complete || next === null }, next };
+  } catch (error) {
+    return { error }; // cut off on the way, or of something in between that is not the server
+  }
+}

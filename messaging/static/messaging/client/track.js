@@ -1,0 +1,131 @@
+/**
+ * One stream as this device knows it: its merge, and how far things have come. Pure.
+ *
+ *   handed over (merge.done) ≥ done (the handler returned) ≥ stored.done (it is in the store) ≥ processed (the server knows)
+ *
+ * `received` is what may be acknowledged: it follows the hand-over, but keeps at most ACK_AHEAD messages before the
+ * handlers, so that the server's window holds back what they cannot take.
+ */
+import { Merge } from "./merge.js";
+import { Reports } from "./reports.js";
+
+export const ACK_AHEAD = 256;
+
+/** @typedef {{epoch: string|null, done: number, received: number, processed: number}} Position as it lies in the store */
+
+export class Track {
+  era = 0; // counts resets: what was handed over before is not of this history
+  closedAt = null;
+  settleUntil = null; // a return is reported in one frame, but not later than this
+  #acked = 0; // on this connection
+  #versions = new Map(); // newest version handed over, by type and key
+  #latest = { seen: 0, acked: 0 };
+
+  /** @param {string} name @param {Position} [position] @param {object[]} [rows] unsaved results */
+  constructor(name, position, rows = []) {
+    this.name = name;
+    this.merge = position ? new Merge({ epoch: position.epoch, done: position.done }) : new Merge();
+    this.done = position?.done ?? 0;
+    this.received = position?.received ?? 0;
+    this.stored = { done: this.done, received: this.received };
+    this.reports = new Reports(position?.processed ?? 0, rows);
+  }
+
+  get epoch() { return this.merge.epoch; }
+
+  /** @returns {Position} */
+  get position() {
+    return { epoch: this.epoch, done: this.done, received: this.received, processed: this.reports.processed };
+  }
+
+  // --- in ---
+
+  /**
+   * The merge took over a position of the server.
+   * @returns {boolean} whether it is another history: what was handed over before does not count
+   */
+  adopt(done, before) {
+    if (before.placed && before.epoch === null && before.done === done) return false; // only its name was missing
+    this.era += 1;
+    this.done = this.received = this.#acked = done;
+    this.stored = { done: 0, received: 0 };
+    this.reports = new Reports(done);
+    this.#versions.clear();
+    this.#latest = { seen: 0, acked: 0 };
+    return true;
+  }
+
+  /** The server told where it stands. `fresh`: on a new connection, so what was asked before is unanswered for good. */
+  entry({ epoch, processed, received = 0, latest_received: latest = 0 }, fresh) {
+    if (epoch !== this.epoch) return; // it counts another history: `merge.begin` takes that over
+    if (fresh) this.reports.begin(processed);
+    else this.reports.saved(processed, 0);
+    if (fresh) this.#acked = received;
+    this.#latest.acked = Math.max(this.#latest.acked, latest);
+  }
+
+  /** @returns {boolean} whether `received` moved: store it, then acknowledge it */
+  receive() {
+    const upto = Math.min(this.merge.done, this.done + ACK_AHEAD);
+    if (upto <= this.received) return false;
+    this.received = upto;
+    return true;
+  }
+
+  /** The runner is through with everything up to `upto`. */
+  handled(upto, row) {
+    this.done = Math.max(this.done, upto);
+    this.received = Math.max(this.received, this.done);
+    this.receive();
+    if (row) this.reports.add(row);
+  }
+
+  /** The store holds this position now. */
+  saved({ epoch, done, received }) {
+    if (epoch !== this.epoch) return;
+    this.stored = { done: Math.min(done, this.done), received: Math.min(received, this.received) };
+  }
+
+  /** @returns {boolean} whether this value is newer than what was handed over of its key */
+  news({ name, key, version }) {
+    const place = JSON.stringify([name, key]);
+    if (version <= (this.#versions.get(place) ?? 0)) return false;
+    this.#versions.set(place, version);
+    this.#latest.seen = Math.max(this.#latest.seen, version);
+    return true;
+  }
+
+  // --- out ---
+
+  /** @returns {number} ms until its results are to be sent; Infinity: there are none */
+  due(now, foreground) {
+    const settled = this.merge.state === "live" && this.stored.done >= this.merge.done;
+    if (settled || now >= this.settleUntil || !foreground) this.settleUntil = null;
+    const due = this.reports.due(this.stored.done, now);
+    return this.settleUntil === null ? due : Math.max(due, this.settleUntil - now);
+  }
+
+  get unacked() { return this.stored.received > this.#acked; }
+
+  /** @returns {object|null} an `ack` frame */
+  ack() {
+    if (!this.unacked) return null;
+    this.#acked = this.stored.received;
+    return { type: "ack", stream: this.name, ...(this.epoch === null ? {} : { epoch: this.epoch }), upto: this.#acked };
+  }
+
+  /** @returns {object|null} an `ack_latest` frame */
+  ackLatest() {
+    if (this.#latest.seen <= this.#latest.acked) return null;
+    this.#latest.acked = this.#latest.seen;
+    return { type: "ack_latest", stream: this.name, version: this.#latest.acked };
+  }
+
+  inspect() {
+    const { epoch, cut, head, buffered, state } = this.merge;
+    return {
+      epoch, processed: this.reports.processed, done: this.done, received: this.received, cut, head, buffered,
+      resuming: state === "resuming",
+    };
+  }
+}

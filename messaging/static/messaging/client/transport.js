@@ -1,0 +1,128 @@
+/** The edges to the network: a WebSocket, and the few requests a device makes over HTTP. */
+import { MeanwhileError } from "./codes.js";
+
+export const SUBPROTOCOL = "meanwhile.v1.json";
+
+/** @param {string} base the server's address @returns {{socket: string, api: string}} */
+export function addresses(base) {
+  const url = new URL(base);
+  const path = url.pathname.replace(/\/+$/, "");
+  const socket = `${url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:"}//${url.host}${path}/ws/device`;
+  const api = `${url.protocol === "https:" || url.protocol === "wss:" ? "https:" : "http:"}//${url.host}${path}/api/v1`;
+  return { socket, api };
+}
+
+/** One WebSocket at a time. What an older one says is not heard: its listeners are gone. */
+export class Socket {
+  #WebSocket;
+  #url;
+  #on;
+  #socket = null;
+
+  /** @param {{WebSocket: typeof WebSocket, url: string, on: (event: object) => void}} parts `on`: opened, frame, closed */
+  constructor({ WebSocket, url, on }) {
+    this.#WebSocket = WebSocket;
+    this.#url = url;
+    this.#on = on;
+  }
+
+  /** @param {number} connection goes with every event */
+  open(connection) {
+    this.close();
+    let socket;
+    try {
+      socket = new this.#WebSocket(this.#url, [SUBPROTOCOL]);
+    } catch (error) {
+      this.#on({ type: "closed", connection, code: 1006, reason: error.message });
+      return;
+    }
+    this.#socket = socket;
+    socket.onopen = () => this.#on({ type: "opened", connection });
+    socket.onmessage = ({ data }) => {
+      let frame;
+      try {
+        frame = JSON.parse(data);
+      } catch {
+        this.close();
+        this.#on({ type: "closed", connection, code: 1007, reason: "not_json" });
+        return;
+      }
+      this.#on({ type: "frame", connection, frame });
+    };
+    socket.onerror = () => {}; // `close` follows, and says more
+    socket.onclose = ({ code, reason }) => {
+      this.#socket = null;
+      this.#on({ type: "closed", connection, code, reason });
+    };
+  }
+
+  send(frame) {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
+  }
+
+  close() {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onerror = () => {};
+    socket.close(1000);
+  }
+
+  dispose() { this.close(); }
+}
+
+/** Requests with the device's token. */
+export class Api {
+  #fetch;
+  #base;
+  #token;
+
+  /** @param {{fetch: typeof fetch, base: string, token: (stale?: string) => Promise<string>}} parts `token(stale)`: one that is not this */
+  constructor({ fetch, base, token }) {
+    this.#fetch = fetch;
+    this.#base = base;
+    this.#token = token;
+  }
+
+  /**
+   * A page of what is pending. Asks again with a new token once, if the token has expired.
+   * @param {Record<string, string|number|null>} query @returns {Promise<object>} @throws {MeanwhileError|TypeError}
+   */
+  async pending(query, signal) {
+    const said = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+    const path = `/pending?${new URLSearchParams(said.map(([name, value]) => [name, String(value)]))}`;
+    const token = await this.#token();
+    try {
+      return await this.#get(path, token, signal);
+    } catch (error) {
+      if (error.code !== "token_expired") throw error;
+      return await this.#get(path, await this.#token(token), signal);
+    }
+  }
+
+  /** The last word of a page that goes away: nobody waits for the answer. */
+  async notice(notice, token) {
+    await this.#fetch(`${this.#base}/notices`, {
+      method: "POST", keepalive: true, credentials: "omit", body: JSON.stringify(notice),
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+    });
+  }
+
+  async #get(path, token, signal) {
+    const response = await this.#fetch(`${this.#base}${path}`, {
+      signal, credentials: "omit", cache: "no-store", headers: { Accept: "application/json", Authorization: `Bearer ${token}` },
+    });
+    if (response.ok) return await response.json();
+    throw await refusal(response);
+  }
+}
+
+/** @returns {Promise<MeanwhileError & {retryAfter: number|null, problem: object}>} */
+async function refusal(response) {
+  const problem = await response.json().catch(() => ({}));
+  const temporary = problem.temporary ?? (response.status >= 500 || response.status === 408 || response.status === 429);
+  const error = new MeanwhileError(problem.code ?? `http_${response.status}`, { ...problem, temporary });
+  const after = Number(response.headers.get("Retry-After") ?? NaN);
+  return Object.assign(error, { problem, retryAfter: Number.isFinite(after) ? after * 1000 : null });
+}
