@@ -7,8 +7,10 @@ from django.http import HttpResponse
 from msgspec import Struct
 from rest_framework.request import Request
 
+from apps_registry.authentication import DeviceAuthentication
 from messaging.api import params, shapes, telling
-from messaging.api.edge import DeviceView, answer, decoded, device_of, text_answer
+from messaging.api.cors import CrossOrigin
+from messaging.api.edge import answer, decoded, device_of, text_answer
 from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import CURSOR, FOR_DEVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
@@ -18,6 +20,12 @@ from messaging.log.presence import Here, NoticeGiven
 from messaging.models import Presence
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.frames import Position, State
+
+
+class DeviceView(CrossOrigin):
+    """For devices: `Authorization: Bearer DEVICE_TOKEN`."""
+
+    authentication_classes = (DeviceAuthentication,)
 
 
 class Pending(DeviceView):

@@ -13,7 +13,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from apps_registry.authentication import DeviceAuthentication, ServiceAuthentication, has_scope
+from apps_registry.authentication import ServiceAuthentication, has_scope
 from apps_registry.models import App, Device, Scope, ServiceKey
 from messaging.live import node
 from messaging.log.journal import Outcome
@@ -33,12 +33,6 @@ class Edge(APIView):
         if "CONTENT_LENGTH" not in request.META:
             request.META["CONTENT_LENGTH"] = str(len(request.body))
         return super().initialize_request(request, *args, **kwargs)
-
-
-class DeviceView(Edge):
-    """For devices: `Authorization: Bearer DEVICE_TOKEN`."""
-
-    authentication_classes = (DeviceAuthentication,)
 
 
 class ServiceView(Edge):

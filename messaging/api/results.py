@@ -16,7 +16,8 @@ from rest_framework.request import Request
 from apps_registry.authentication import DeviceAuthentication, ServiceAuthentication, has_scope
 from apps_registry.models import Device, Scope
 from messaging.api import feed, params, shapes
-from messaging.api.edge import Edge, answer, decoded, device_of, key_of, outcomes
+from messaging.api.cors import CrossOrigin
+from messaging.api.edge import answer, decoded, device_of, key_of, outcomes
 from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import FOR_DEVICES, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
 from messaging.log.cursors import Report
@@ -25,7 +26,7 @@ from messaging.protocol.errors import ProtocolError
 from messaging.protocol.reports import special_offsets
 
 
-class Results(Edge):
+class Results(CrossOrigin):
     parser_classes = (JSONTextParser,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:

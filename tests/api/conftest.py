@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from apps_registry.models import Device, Service
+from messaging.live import node as live_node
 from messaging.live.node import Node
 from tests.api.callers import Caller, device_caller, service_caller
 from tests.conftest import World
@@ -40,3 +43,13 @@ def weather_api(node: Node, world: World) -> Caller:
 def foreign_api(node: Node, stranger: Device) -> Caller:
     """A service of the stranger's app."""
     return service_caller(Service.objects.create(app=stranger.app, name="game"))
+
+
+@pytest.fixture
+def idle_node(db: None) -> Iterator[Node]:
+    """For what only reads: a node whose Journal has nothing to do, so that the test's own transaction will do."""
+    made = Node()
+    live_node.reset(made)
+    yield made
+    made.stop()
+    live_node.reset(None)

@@ -1,0 +1,32 @@
+"""Devices' endpoints for browsers on other origins: who may open sockets may pull, too. No cookies are involved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+from messaging.api.edge import Edge
+
+#: Seconds a browser may remember the answer to its preflight.
+REMEMBERED = 7200
+
+
+class CrossOrigin(Edge):
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # A preflight carries no credential: it is answered before anybody is asked who they are.
+        preflight = request.method == "OPTIONS"
+        response = HttpResponse(status=204) if preflight else super().dispatch(request, *args, **kwargs)
+        patch_vary_headers(response, ["Origin"])
+        origin = request.headers.get("Origin", "")
+        if origin in settings.MEANWHILE_ORIGINS:
+            response["Access-Control-Allow-Origin"] = origin
+            response["Access-Control-Expose-Headers"] = "Link, Retry-After"
+            if preflight:
+                response["Access-Control-Allow-Methods"] = "GET, POST"
+                response["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+                response["Access-Control-Max-Age"] = str(REMEMBERED)
+        return response

@@ -1,0 +1,118 @@
+"""`GET /api/v1/messages/{stream}/{offset}`: who received, processed, failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apps_registry.models import Device
+from messaging.log import retention
+from messaging.log.effects import Effects
+from messaging.models import Stream, Subscription
+from tests.api.callers import Caller, problem
+from tests.conftest import World
+
+LOBBY = "/api/v1/messages/room:lobby"
+
+
+@pytest.fixture(autouse=True)
+def _members(game_api: Caller, phone: Device, tablet: Device) -> None:
+    """A node, and two members of the lobby."""
+
+
+def states(answer: Any) -> list[dict[str, Any]]:
+    return list(answer.json()["items"])
+
+
+def test_each_member_stands_where_it_is(game_api: Caller, world: World, phone_api: Caller, tablet: Device) -> None:
+    world.device("watch", rooms=("room:lobby",))
+    world.publish("room:lobby", dedup_id="m-1")
+    world.publish("room:lobby")
+    failed = {"offset": 1, "status": "failed", "code": "TypeError", "detail": "no colour"}
+    phone_api.post("/api/v1/results", {"stream": "room:lobby", "upto": 2, "exceptions": [failed]})
+    Subscription.objects.filter(device=tablet, stream__name="room:lobby").update(received=1)
+
+    answer = game_api.get(f"{LOBBY}/1")
+
+    assert states(answer) == [
+        {
+            "device": "phone",
+            "received": True,
+            "processed": False,
+            "status": "failed",
+            "code": "TypeError",
+            "detail": "no colour",
+        },
+        {"device": "tablet", "received": True, "processed": False},
+        {"device": "watch", "received": False, "processed": False},
+    ]
+    about = answer.json()["message"]
+    assert (about["name"], about["service"], about["id"]) == ("turn", "game", "m-1")
+    assert states(game_api.get(f"{LOBBY}/2"))[0] == {
+        "device": "phone",
+        "received": True,
+        "processed": True,
+        "status": "processed",
+        "code": "",
+        "detail": "",
+    }
+
+
+def test_the_result_is_found_where_several_services_hear(game_api: Caller, world: World, phone_api: Caller) -> None:
+    """Rows of several services overlap: 1 to 3 of one, 2 alone of the other."""
+    world.publish("room:lobby")
+    world.publish("room:lobby", service=world.weather)
+    world.publish("room:lobby")
+    phone_api.post("/api/v1/results", {"stream": "room:lobby", "upto": 3, "exceptions": [{"offset": 3}]})
+
+    found = [states(game_api.get(f"{LOBBY}/{offset}"))[0]["status"] for offset in (1, 2, 3)]
+
+    assert found == ["processed", "processed", "failed"]
+
+
+def test_who_joined_later_was_never_meant(game_api: Caller, world: World) -> None:
+    world.publish("room:lobby")
+    world.device("late", rooms=("room:lobby",))
+
+    assert [one["device"] for one in states(game_api.get(f"{LOBBY}/1"))] == ["phone", "tablet"]
+
+
+def test_a_message_that_was_removed_is_told_by_its_gap(game_api: Caller, world: World) -> None:
+    world.publish("room:lobby")
+    retention.purge(stream_id=Stream.objects.get(name="room:lobby").pk, upto=1, effects=Effects())
+
+    answer = game_api.get(f"{LOBBY}/1")
+
+    assert answer.json()["message"] is None
+    assert states(answer)[0] == {
+        "device": "phone",
+        "received": False,
+        "processed": False,
+        "status": "gap",
+        "code": "purged",
+        "detail": "",
+    }
+
+
+def test_members_come_in_pages(game_api: Caller, world: World) -> None:
+    world.publish("room:lobby")
+
+    first = game_api.get(f"{LOBBY}/1", limit=1)
+    second = game_api.get(f"{LOBBY}/1", limit=1, cursor=first.json()["next"])
+
+    assert [one["device"] for one in states(first) + states(second)] == ["phone", "tablet"]
+    assert 'rel="next"' in first.headers["Link"]
+    assert second.json()["next"] is None
+
+
+@pytest.mark.parametrize("offset", ["0", "2", "9" * 30])
+def test_an_offset_that_never_was_is_not_found(game_api: Caller, world: World, offset: str) -> None:
+    world.publish("room:lobby")
+
+    assert problem(game_api.get(f"{LOBBY}/{offset}")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/messages/room:nowhere/1", "/api/v1/messages/lobby/1"])
+def test_a_stream_that_is_not_there_is_unknown(game_api: Caller, path: str) -> None:
+    assert problem(game_api.get(path)) == (404, "unknown_stream")

@@ -1,0 +1,145 @@
+"""`/api/v1/streams`: look, members in and out, purge, close."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apps_registry.models import Device
+from messaging.live import node as live_node
+from messaging.log.effects import Effects
+from messaging.models import Stream, Subscription
+from tests.api.callers import Caller, problem
+from tests.conftest import World
+
+STREAMS = "/api/v1/streams"
+
+
+@pytest.fixture(autouse=True)
+def _somebody(game_api: Caller, phone: Device) -> None:
+    """A node and a phone."""
+
+
+@pytest.fixture
+def announced(monkeypatch: pytest.MonkeyPatch) -> list[Effects]:
+    told: list[Effects] = []
+    monkeypatch.setattr(live_node, "announce", told.append)
+    return told
+
+
+def test_streams_are_listed_by_name(game_api: Caller, stranger: Device) -> None:
+    items = game_api.get(STREAMS).json()["items"]
+
+    assert [(one["stream"], one["kind"], one["members"]) for one in items] == [
+        ("device:phone", "device", 1),
+        ("room:lobby", "room", 1),
+        ("user:ann", "user", 1),
+    ]
+    assert [one["stream"] for one in game_api.get(STREAMS, kind="room").json()["items"]] == ["room:lobby"]
+    assert problem(game_api.get(STREAMS, kind="galaxy")) == (400, "invalid")
+
+
+def test_a_stream_is_shown_with_its_ends(game_api: Caller, world: World, phone: Device) -> None:
+    world.publish("room:lobby")
+    world.publish("room:lobby")
+
+    said = game_api.get(f"{STREAMS}/room:lobby").json()
+
+    assert (said["head"], said["tail"], said["members"], said["closed_at"]) == (2, 1, 1, None)
+    assert said["epoch"] == world.entry(phone, "room:lobby").epoch
+
+
+def test_a_name_may_come_percent_encoded(game_api: Caller) -> None:
+    assert game_api.get(f"{STREAMS}/room%3Alobby").json()["stream"] == "room:lobby"
+
+
+@pytest.mark.parametrize("name", ["room:nowhere", "lobby", "planet:x", "room:%00"])
+def test_a_stream_that_is_not_there_is_unknown(game_api: Caller, name: str) -> None:
+    assert problem(game_api.get(f"{STREAMS}/{name}")) == (404, "unknown_stream")
+
+
+def test_a_member_gets_what_is_published_from_now_on(
+    game_api: Caller, world: World, phone: Device, announced: list[Effects]
+) -> None:
+    world.publish("room:arena")
+
+    first = game_api.put(f"{STREAMS}/room:arena/members/phone")
+    world.publish("room:arena")
+    again = game_api.put(f"{STREAMS}/room:arena/members/phone")
+
+    assert (first.status_code, first.json()["device"], first.json()["stream"]) == (200, "phone", "room:arena")
+    assert (first.json()["processed"], first.json()["head"]) == (1, 1)
+    assert (again.json()["processed"], again.json()["head"]) == (1, 2)
+    assert [effects.devices for effects in announced] == [[phone.pk], [phone.pk]]
+
+
+def test_a_member_that_is_taken_out_gets_nothing_more(
+    game_api: Caller, phone: Device, phone_api: Caller, announced: list[Effects]
+) -> None:
+    first = game_api.delete(f"{STREAMS}/room:lobby/members/phone")
+    again = game_api.delete(f"{STREAMS}/room:lobby/members/phone")
+
+    assert (first.status_code, first.content, again.status_code) == (204, b"", 204)
+    assert not Subscription.objects.filter(stream__name="room:lobby").exists()
+    assert problem(phone_api.get("/api/v1/pending", stream="room:lobby")) == (404, "unknown_stream")
+    assert announced[0].devices == [phone.pk]
+
+
+@pytest.mark.parametrize("stream", ["device:phone", "user:ann"])
+def test_only_rooms_have_members_that_come_and_go(game_api: Caller, stream: str) -> None:
+    assert problem(game_api.put(f"{STREAMS}/{stream}/members/phone")) == (400, "invalid")
+    assert problem(game_api.delete(f"{STREAMS}/{stream}/members/phone")) == (400, "invalid")
+
+
+def test_a_member_must_be_a_device_of_the_app(game_api: Caller) -> None:
+    assert problem(game_api.put(f"{STREAMS}/room:arena/members/nobody")) == (404, "unknown_device")
+    assert not Stream.objects.filter(name="room:arena").exists()
+
+
+def test_a_purge_leaves_a_gap_for_who_was_away(
+    game_api: Caller, world: World, phone_api: Caller, announced: list[Effects]
+) -> None:
+    for _ in range(3):
+        world.publish("device:phone")
+
+    answer = game_api.post(f"{STREAMS}/device:phone/purge", {"upto": 2})
+
+    assert answer.json() == {"stream": "device:phone", "removed": 2, "head": 3, "tail": 3}
+    pulled = phone_api.get("/api/v1/pending", stream="device:phone").json()
+    assert pulled["gaps"] == [{"stream": "device:phone", "from": 1, "to": 2, "reason": "purged"}]
+    assert [effects.streams for effects in announced] == [[Stream.objects.get(name="device:phone").pk]]
+
+
+@pytest.mark.parametrize("body", [{}, {"upto": 0}, {"upto": -1}, {"upto": 2**53}, {"upto": "x"}, {"upto": None}, []])
+def test_a_purge_needs_an_offset(game_api: Caller, world: World, body: Any) -> None:
+    world.publish("device:phone")
+
+    assert problem(game_api.post(f"{STREAMS}/device:phone/purge", body)) == (400, "invalid")
+    assert Stream.objects.get(name="device:phone").tail == 1
+
+
+def test_a_room_is_closed_once_and_for_good(game_api: Caller, world: World, announced: list[Effects]) -> None:
+    world.publish("room:lobby")
+
+    first = game_api.post(f"{STREAMS}/room:lobby/close")
+    again = game_api.post(f"{STREAMS}/room:lobby/close")
+
+    assert first.json()["head"] == 1
+    assert first.json() == again.json()
+    assert game_api.get(f"{STREAMS}/room:lobby").json()["closed_at"] == first.json()["closed_at"]
+    assert [effects.streams for effects in announced] == [[Stream.objects.get(name="room:lobby").pk]]
+
+
+def test_who_returns_to_a_closed_room_gets_the_rest(game_api: Caller, world: World, phone_api: Caller) -> None:
+    world.publish("room:lobby")
+    game_api.post(f"{STREAMS}/room:lobby/close")
+
+    pulled = phone_api.get("/api/v1/pending", stream="room:lobby").json()
+
+    assert [item["offset"] for item in pulled["messages"]] == [1]
+    assert pulled["streams"]["room:lobby"]["closed"] is True
+
+
+def test_only_rooms_are_closed(game_api: Caller) -> None:
+    assert problem(game_api.post(f"{STREAMS}/device:phone/close")) == (400, "invalid")
