@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 import reprlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps_registry import credentials, tokens
-from apps_registry.errors import BadKey, BadToken, DeviceRevoked
+from apps_registry.errors import BadKey, BadToken, DeviceRevoked, RegistryError
 from apps_registry.models import (
     App,
     Delivery,
@@ -252,15 +252,44 @@ def authenticate_device(token: str, *, now: int | None = None) -> Device:
 
 def open_token(token: str, *, now: int | None = None) -> OpenedToken:
     """As `authenticate_device`, with the claims: a socket must end when `claims.expires_at` (+ leeway) is over."""
-    app_name, device_name = tokens.read_unverified(token)
-    device = Device.objects.select_related("app").filter(app__name=app_name, name=device_name).first()
+    (opened,) = open_tokens([token], now=now)
+    if isinstance(opened, RegistryError):
+        raise opened
+    return opened
+
+
+def open_tokens(tokens_: Sequence[str], *, now: int | None = None) -> list[OpenedToken | RegistryError]:
+    """Many tokens with one query, each opened or refused: when everybody comes back at once."""
+    named: list[tuple[str, str] | RegistryError] = []
+    for token in tokens_:
+        try:
+            named.append(tokens.read_unverified(token))
+        except RegistryError as error:
+            named.append(error)
+    wanted = {names for names in named if not isinstance(names, RegistryError)}
+    found = Device.objects.select_related("app").filter(
+        app__name__in={app for app, _ in wanted}, name__in={device for _, device in wanted}
+    )
+    # A query without an order: `first` and the model's ordering would have SQL sort what is matched by name anyway.
+    devices = {(device.app.name, device.name): device for device in found.order_by()} if wanted else {}
+    moment = _seconds(now)
+    return [
+        names if isinstance(names, RegistryError) else _opened(token, devices.get(names), moment)
+        for token, names in zip(tokens_, named, strict=True)
+    ]
+
+
+def _opened(token: str, device: Device | None, now: int) -> OpenedToken | RegistryError:
     if device is None:
-        raise BadToken("This is not a device token, or not one of this server.")
-    claims = tokens.verify(token, signing_key=device.app.signing_key, now=_seconds(now))
+        return BadToken("This is not a device token, or not one of this server.")
+    try:
+        claims = tokens.verify(token, signing_key=device.app.signing_key, now=now)
+    except RegistryError as error:
+        return error
     if device.revoked_at is not None:
-        raise DeviceRevoked("The device has been revoked.")
+        return DeviceRevoked("The device has been revoked.")
     if claims.version != device.token_version:
-        raise BadToken("The device token has been made void; the device needs a new one.")
+        return BadToken("The device token has been made void; the device needs a new one.")
     return OpenedToken(device, claims)
 
 

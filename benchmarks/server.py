@@ -56,12 +56,25 @@ def process(command: list[str], folder: str, **environment: str) -> Iterator[tup
 
 
 @contextmanager
-def meanwhile(*, devices: int, streams: tuple[str, ...] = (), **environment: str) -> Iterator[dict[str, Any]]:
-    """A running server with an app and its devices: {port, pid, key, tokens, folder}."""
+def prepared(*, devices: int, streams: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """An installation with an app and its devices, not running: {key, tokens, folder}."""
     with tempfile.TemporaryDirectory(prefix="meanwhile-bench-") as folder:
         manage(folder, "migrate", "-v0")
         out = manage(folder, "shell", "-v0", "-c", PREPARE % {"devices": devices, "streams": streams})
-        prepared = json.loads(out.strip().splitlines()[-1])
-        serve = [sys.executable, "manage.py", "serve", "127.0.0.1:0"]
-        with process(serve, folder, **environment) as (port, pid):
-            yield {**prepared, "port": port, "pid": pid, "folder": folder}
+        yield {**json.loads(out.strip().splitlines()[-1]), "folder": folder}
+
+
+@contextmanager
+def running(place: dict[str, Any], **environment: str) -> Iterator[dict[str, Any]]:
+    """The installation running: with {port, pid}."""
+    serve = [sys.executable, "manage.py", "serve", "127.0.0.1:0"]
+    with process(serve, place["folder"], **environment) as (port, pid):
+        place.update(port=port, pid=pid)
+        yield place
+
+
+@contextmanager
+def meanwhile(*, devices: int, streams: tuple[str, ...] = (), **environment: str) -> Iterator[dict[str, Any]]:
+    """A running server with an app and its devices: {port, pid, key, tokens, folder}."""
+    with prepared(devices=devices, streams=streams) as place, running(place, **environment):
+        yield place

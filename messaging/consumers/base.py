@@ -99,6 +99,9 @@ class SocketConsumer(AsyncWebsocketConsumer):
         except (ProtocolError, RegistryError) as error:
             code = error.code if isinstance(error, RegistryError) else error.code.name
             self._refuse(code, error.detail)
+        except Exception:
+            logger.exception("a hello could not be answered")
+            self._refuse("internal", "")
         return not self.link.over
 
     def _refuse(self, code: str, detail: str) -> None:

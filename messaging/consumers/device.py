@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from apps_registry.models import Device
-from apps_registry.services import open_token, room_allowed
+from apps_registry.services import room_allowed
 from messaging.consumers.base import SocketConsumer
 from messaging.live.session import Session
 from messaging.log.cursors import Receipt, Report, Saved
@@ -38,7 +38,7 @@ class DeviceConsumer(SocketConsumer):
         frame = frames.decode_device(text, max_depth=settings.MEANWHILE_MAX_DEPTH)
         if not isinstance(frame, frames.Hello):
             raise ProtocolError("hello_expected")
-        opened = await self.node.reader.ask(lambda: open_token(frame.token))
+        opened = await self.node.door.ask(frame.token)
         device = opened.device
         if not self.node.hub.may_take_over(device.pk, time.monotonic()):
             raise ProtocolError("too_many_frames", "Too many connections of this device replace each other.")
@@ -230,7 +230,7 @@ class DeviceConsumer(SocketConsumer):
 
     async def _take_token(self, session: Session, frame: frames.Refresh) -> None:
         try:
-            opened = await self.node.reader.ask(lambda: open_token(frame.token))
+            opened = await self.node.door.ask(frame.token)
         except ProtocolError as error:
             self.link.error(error, frame.id)
             return

@@ -6,16 +6,17 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
-from messaging.live.reader import Reader
+from messaging.live.reader import Reader, Together
 from messaging.live.session import Session, Way
 from messaging.live.stream import LiveStream
 from messaging.log import reading
 from messaging.log.effects import Effects
 from messaging.log.journal import Journal
 from messaging.log.presence import Departure, Finished
-from messaging.log.reading import Entry
+from messaging.log.reading import Asked, Entry, Range
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.frames import StatedPosition
 
@@ -23,6 +24,8 @@ logger = logging.getLogger("meanwhile.hub")
 
 #: More take-overs of one device than this in as many seconds are refused (two tabs that fight).
 TAKE_OVERS, TAKE_OVER_SECONDS = 3, 10.0
+#: Ranges of one query: a connection's window each.
+RANGES = 64
 
 
 class Hub:
@@ -48,7 +51,8 @@ class Hub:
         self._left = left
         self._hold_timeout = hold_timeout
         self._take_overs: dict[int, deque[float]] = {}
-        self._ranges: dict[tuple[int, int, int], list[tuple[Way, int]]] = {}
+        self._ranges: dict[Asked, list[Way]] = {}
+        self._together: Together[Asked, Range] = Together(reader, reading.read_ranges, most=RANGES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- sessions ----------------------------------------------------------------------------------------------------
@@ -132,7 +136,8 @@ class Hub:
 
     def _after_begin(self, session: Session) -> None:
         session.pump()
-        self.run(self.send_unread(session))
+        if any(way.stream.version for way in session.ways.values()):
+            self.run(self.send_unread(session))
         if session.holding:
             loop = asyncio.get_running_loop()
             ways = [way for way in session.ways.values() if way.held]
@@ -192,27 +197,24 @@ class Hub:
     # --- reads -------------------------------------------------------------------------------------------------------
 
     def fetch(self, way: Way, after: int, upto: int) -> None:
-        """Reads a range for a way; the same range asked for by many is read once."""
-        limit = min(self._page, max(way.session.window.room, 1))
-        key = (way.stream.id, after, limit)
-        waiting = self._ranges.get(key)
+        """Reads a range for a way; the same range asked for by many is read once, many ranges in one query."""
+        asked = Asked(way.stream.id, after, upto, min(self._page, max(way.session.window.room, 1)))
+        waiting = self._ranges.get(asked)
         if waiting is not None:
-            waiting.append((way, after))
+            waiting.append(way)
             return
-        self._ranges[key] = [(way, after)]
-        self.run(self._read(key, upto))
+        self._ranges[asked] = [way]
+        self._together.ask(asked).add_done_callback(partial(self._fetched, asked))
 
-    async def _read(self, key: tuple[int, int, int], upto: int) -> None:
-        stream_id, after, limit = key
-        try:
-            found = await self._reader.ask(lambda: reading.read_range(stream_id, after=after, upto=upto, limit=limit))
-        except ProtocolError:
+    def _fetched(self, asked: Asked, answer: asyncio.Future[Range]) -> None:
+        ways = self._ranges.pop(asked)
+        if answer.cancelled() or answer.exception():
             # The database is away: the ways ask again at the next repair round.
-            for way, _ in self._ranges.pop(key):
+            for way in ways:
                 way.fetching = False
             return
-        for way, _ in self._ranges.pop(key):
-            way.session.fetched(way, found)
+        for way in ways:
+            way.session.fetched(way, answer.result())
 
     async def send_unread(self, session: Session) -> None:
         ways = {way.subscription_id: way for way in session.ways.values() if way.stream.version}

@@ -13,9 +13,10 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.conf import settings
 
+from apps_registry.services import OpenedToken, open_tokens
 from messaging.live import repair, wakeups
 from messaging.live.hub import Hub
-from messaging.live.reader import Reader
+from messaging.live.reader import Reader, Together
 from messaging.live.wakeups import Wakeups
 from messaging.log import presence, retention
 from messaging.log.effects import Effects
@@ -49,6 +50,8 @@ class Node:
             left=self.wakeups.left,
             hold_timeout=settings.MEANWHILE_HOLD_TIMEOUT,
         )
+        #: Lets devices in: token → device, many in one query.
+        self.door: Together[str, OpenedToken] = Together(self.reader, open_tokens, most=256)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
         self._rounds: list[asyncio.Task[None]] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection
 
@@ -15,6 +15,8 @@ from messaging.protocol.errors import ProtocolError
 
 logger = logging.getLogger("meanwhile.reader")
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Reader:
@@ -33,6 +35,53 @@ class Reader:
         for future in closing:
             future.result(10)
         self._pool.shutdown(wait=True)
+
+
+class Together(Generic[K, V]):
+    """Reads of one kind in groups: those asked for while one is under way are answered together by the next.
+
+    read: in a reader thread, the answers in order; an exception as an answer fails its own question alone.
+    """
+
+    def __init__(self, reader: Reader, read: Callable[[list[K]], Sequence[V | Exception]], *, most: int) -> None:
+        self._reader = reader
+        self._read = read
+        self._most = most
+        self._waiting: list[tuple[K, asyncio.Future[V]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self, question: K) -> asyncio.Future[V]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[V] = loop.create_future()
+        self._waiting.append((question, future))
+        if self._task is None:
+            self._task = loop.create_task(self._run())
+        return future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._answer(batch)
+        finally:
+            self._task = None
+
+    async def _answer(self, batch: list[tuple[K, asyncio.Future[V]]]) -> None:
+        questions = [question for question, _ in batch]
+        try:
+            answers: Sequence[V | Exception] = await self._reader.ask(lambda: self._read(questions))
+        except ProtocolError as error:
+            answers = [error] * len(batch)
+        except Exception as error:
+            logger.exception("a group of reads failed")
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
 
 def _close(everyone: threading.Barrier) -> None:

@@ -124,7 +124,8 @@ def create(streams: Sequence[tuple[int, str | None, str, str]]) -> None:
     source = sql.rows("r", app_id="bigint", kind="text", name="text", epoch="text")
     sql.run(
         "INSERT INTO messaging_stream (app_id, kind, name, epoch, head, tail, version)"
-        f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0 FROM {source} WHERE true ON CONFLICT (app_id, name) DO NOTHING",
+        f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0 FROM {source} WHERE true"
+        " ON CONFLICT (app_id, name) DO NOTHING",
         sql.packed(streams),
     )
 
@@ -285,8 +286,8 @@ class _Run:
             sql.run(
                 "INSERT INTO messaging_message"
                 ' (stream_id, "offset", type_id, service_id, published_at, expires_at, dedup_id, payload)'
-                f" SELECT r.stream_id, r.place, r.type_id, r.service_id, {sql.moment()}, r.expires_at, r.dedup_id, r.payload"
-                f" FROM {source}",
+                f" SELECT r.stream_id, r.place, r.type_id, r.service_id, {sql.moment()}, r.expires_at, r.dedup_id,"
+                f" r.payload FROM {source}",
                 stamp,
                 sql.packed(self._messages),
             )
@@ -318,8 +319,8 @@ class _Run:
         sql.run(
             "INSERT INTO messaging_latestvalue"
             " (stream_id, type_id, key, service_id, version, revision, published_at, expires_at, payload)"
-            f" SELECT r.stream_id, r.type_id, r.key, r.service_id, r.version, r.times, {sql.moment()}, r.expires_at, r.payload"
-            f" FROM {source} WHERE true"
+            f" SELECT r.stream_id, r.type_id, r.key, r.service_id, r.version, r.times, {sql.moment()}, r.expires_at,"
+            f" r.payload FROM {source} WHERE true"
             " ON CONFLICT (stream_id, type_id, key) DO UPDATE SET service_id = excluded.service_id,"
             " version = excluded.version, revision = messaging_latestvalue.revision + excluded.revision,"
             " published_at = excluded.published_at, expires_at = excluded.expires_at, payload = excluded.payload",

@@ -87,7 +87,8 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     source = sql.rows("r", id="bigint", state="text", seq="bigint", generation="bigint", node="text")
     sql.run(
         "UPDATE messaging_presence SET state = r.state, state_seq = r.seq, generation = r.generation, node = r.node,"
-        f" last_seen = {sql.moment()}, connected_at = {sql.moment()} FROM {source} WHERE messaging_presence.device_id = r.id",
+        f" last_seen = {sql.moment()}, connected_at = {sql.moment()} FROM {source}"
+        " WHERE messaging_presence.device_id = r.id",
         now,
         now,
         sql.packed({row[0]: row for row in taken}.values()),
@@ -191,7 +192,8 @@ def expire(*, lease: float) -> int:
     """Marks devices offline whose lease (s) ran out: their server was killed, or `disconnect` never came."""
     now = sql.now()
     return sql.change(
-        f"UPDATE messaging_presence SET state = 'offline', node = '' WHERE state <> 'offline' AND last_seen < {sql.moment()}",
+        "UPDATE messaging_presence SET state = 'offline', node = ''"
+        f" WHERE state <> 'offline' AND last_seen < {sql.moment()}",
         sql.stamp(now - timedelta(seconds=lease)),
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -79,35 +79,64 @@ def _item_sql(stream: str) -> str:
     )
 
 
+class Asked(NamedTuple):
+    """A range to be read: at most `limit` offsets of (after, upto]."""
+
+    stream_id: int
+    after: int
+    upto: int
+    limit: int
+
+
 def read_range(stream_id: int, *, after: int, upto: int, limit: int) -> Range:
-    """At most `limit` messages of (after, upto], and the holes between them. One query, a second only for holes.
+    """One range (see `read_ranges`)."""
+    return read_ranges([Asked(stream_id, after, upto, limit)])[0]
+
+
+def read_ranges(asked: Sequence[Asked]) -> list[Range]:
+    """The ranges, with the holes in them. One query for all; more only where something is missing.
 
     What is past its time counts as expired here, also before retention has removed it.
     """
-    if upto <= after:
-        return Range(after, after, [], [])
+    ends = [min(one.upto, one.after + one.limit) for one in asked]
     expires = "extract(epoch from m.expires_at)" if sql.is_postgres() else "unixepoch(substr(m.expires_at,1,19))"
+    source = sql.rows("r", place="bigint", stream_id="bigint", after="bigint", upto="bigint")
     rows = sql.run(
-        f'SELECT m."offset", CASE WHEN m.expires_at > %s THEN {_item_sql("s.name")} END, {expires}'
-        " FROM messaging_message m JOIN messaging_stream s ON s.id = m.stream_id"
+        f'SELECT r.place, m."offset", CASE WHEN m.expires_at > {sql.moment()} THEN {_item_sql("s.name")} END, {expires}'
+        f' FROM {source} JOIN messaging_message m ON m.stream_id = r.stream_id AND m."offset" > r.after'
+        ' AND m."offset" <= r.upto JOIN messaging_stream s ON s.id = m.stream_id'
         " JOIN apps_registry_messagetype t ON t.id = m.type_id"
         " LEFT JOIN apps_registry_service v ON v.id = m.service_id"
-        ' WHERE m.stream_id = %s AND m."offset" > %s AND m."offset" <= %s ORDER BY m."offset" LIMIT %s',
+        ' ORDER BY r.place, m."offset"',
         sql.stamp(sql.now()),
-        stream_id,
-        after,
-        upto,
-        limit,
+        sql.packed((place, one.stream_id, one.after, ends[place]) for place, one in enumerate(asked)),
     )
-    if len(rows) == limit:
-        upto = rows[-1][0]
+    found: list[list[Any]] = [[] for _ in asked]
+    for place, *row in rows:
+        found[place].append(row)
+    return [_range(one, end, rows) for one, end, rows in zip(asked, ends, found, strict=True)]
+
+
+def _range(asked: Asked, upto: int, rows: list[Any]) -> Range:
+    after = asked.after
     items = [Item(offset, text, float(expires)) for offset, text, expires in rows if text is not None]
-    if len(items) == upto - after:
-        return Range(after, upto, items, [])
+    if upto <= after or len(items) == upto - after:
+        return Range(after, max(after, upto), items, [])
+    if not rows and asked.upto > upto:
+        upto = _end_of_hole(asked, upto)
     expired = [Hole(offset, offset, "expired") for offset, text, _ in rows if text is None]
-    recorded = recorded_holes(stream_id, after=after, upto=upto)
+    recorded = recorded_holes(asked.stream_id, after=after, upto=upto)
     found = rules.holes(after=after, upto=upto, stored=[item.offset for item in items], recorded=expired + recorded)
     return Range(after, upto, items, _joined(found))
+
+
+def _end_of_hole(asked: Asked, beyond: int) -> int:
+    """A hole longer than the limit is told as one: up to the next message that is stored."""
+    rows = sql.run(
+        'SELECT min("offset") FROM messaging_message WHERE stream_id = %s AND "offset" > %s', asked.stream_id, beyond
+    )
+    following = rows[0][0]
+    return asked.upto if following is None else min(asked.upto, following - 1)
 
 
 def _joined(holes: Iterable[Hole]) -> list[Hole]:

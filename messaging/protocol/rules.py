@@ -94,7 +94,7 @@ class Segment(NamedTuple):
 
 
 def segments(*, after: int, upto: int, special: Mapping[int, Segment]) -> list[Segment]:
-    """A report of (after, upto] as runs in which each offset stands once: exceptions and values alone, the rest in ranges."""
+    """A report of (after, upto] as runs, each offset in one: exceptions and values alone, the rest in ranges."""
     found: list[Segment] = []
     begin = after + 1
     for offset in sorted(special):
