@@ -19,7 +19,7 @@ help:
 	@echo "make clean   removes $(VENV) and caches; your data in var/ stays"
 
 run: $(INSTALLED)
-	@MEANWHILE_DEMO=1 $(BIN)/python manage.py setup_demo 127.0.0.1:$(PORT) --serve
+	@MEANWHILE_DEMO=1 exec $(BIN)/python manage.py setup_demo 127.0.0.1:$(PORT) --serve
 
 test: $(TESTABLE)
 	@$(BIN)/python -m pytest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -12,17 +14,18 @@ from messaging.demo.content import ADMIN, ROOM, make_admin, make_app
 from messaging.management.commands.serve import Command as Serve
 
 ADDRESSES = """
+
   Test client   http://{address}/
   Admin         http://{address}/admin/
   API docs      http://{address}/api/docs
 """
 NEW_ADMIN = """
   Admin login   {user} / {password}
-                shown only now. To set another: python manage.py changepassword {user}
+                shown only now. To set another: {python} manage.py changepassword {user}
 """
 OLD_ADMIN = """
   Admin login   {user}, with the password of the first start
-                forgotten? python manage.py changepassword {user}
+                forgotten? {python} manage.py changepassword {user}
 """
 NEW_KEY = """
   Key of the demo's game service, shown only now:
@@ -64,10 +67,16 @@ class Command(BaseCommand):
     def _tell(self, address: str, key: str | None, password: str | None) -> None:
         self.stdout.write(self.style.SUCCESS("\nMeanwhile is set up.") + ADDRESSES.format(address=address), ending="")
         told = NEW_ADMIN if password else OLD_ADMIN
-        self.stdout.write(told.format(user=ADMIN, password=password), ending="")
+        self.stdout.write(told.format(user=ADMIN, password=password, python=_python()), ending="")
         if key:
             self.stdout.write(NEW_KEY.format(address=address, key=key, room=ROOM), ending="")
         if not settings.MEANWHILE_DEMO:
             self.stdout.write(self.style.WARNING(SWITCHED_OFF), ending="")
         self.stdout.write("")
         self.stdout.flush()
+
+
+def _python() -> str:
+    """The interpreter as one would type it here: `.venv/bin/python`, or its whole path."""
+    executable = Path(sys.executable)
+    return str(executable.relative_to(Path.cwd()) if executable.is_relative_to(Path.cwd()) else executable)

@@ -2,6 +2,7 @@
 
 import { IndexedDBStore, Meanwhile } from "../client/index.js";
 import * as backend from "./backend.js";
+import { HeldLifecycle } from "./lifecycle.js";
 
 /** What a move takes, so that an eye can follow the catching up. */
 const PACE_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 90;
@@ -12,12 +13,34 @@ class Stumbled extends Error {
   name = "Stumbled";
 }
 
+/** One store for one client after the other: the next loads only when the last one's writes are in. */
+class HandedOnStore extends IndexedDBStore {
+  #last = null;
+
+  save(changes) {
+    this.#last = super.save(changes);
+    return this.#last;
+  }
+
+  async load() {
+    for (let seen; seen !== this.#last; await new Promise((resolve) => setTimeout(resolve))) {
+      seen = this.#last;
+      await seen?.catch(() => {});
+    }
+    return super.load();
+  }
+}
+
 export class Device {
   #name;
   #network;
   #ledger;
   #tell;
+  #store;
   #client = null;
+  #running = new Set();
+  #arrived = new Map(); // what a buffered offset is
+  #held = false;
   slow = false;
   failNext = false;
 
@@ -32,11 +55,13 @@ export class Device {
     this.#network = network;
     this.#ledger = ledger;
     this.#tell = tell;
+    this.#store = new HandedOnStore(`meanwhile-demo-${name}`);
   }
 
   /** Connects; again with another way to return. @param {"pull"|"hold"|"replay"} resume */
   async open(resume) {
-    await this.#client?.stop();
+    this.#client?.stop();
+    await Promise.allSettled(this.#running);
     const { value, passing, gap, state, error } = this.#tell;
     this.#client = new Meanwhile({
       url: location.origin,
@@ -46,32 +71,53 @@ export class Device {
       onTransient: passing,
       onGap: gap,
       onState: state,
-      onStreamClosed: ({ stream }) => gap({ stream, from: 0, to: 0, reason: "closed" }),
+      onStreamClosed: ({ stream }) => gap({ stream, reason: "closed" }),
       onError: error,
       onEvent: (event) => this.#event(event),
       resume,
-      storage: new IndexedDBStore(`meanwhile-demo-${this.#name}`),
+      storage: this.#store,
+      lifecycle: new HeldLifecycle(() => this.#held),
       WebSocket: this.#network.WebSocket,
       fetch: this.#network.fetch,
     });
     await this.#client.start();
   }
 
-  background() { return this.#client.background(); }
+  /** Whether the button sent it to the background. */
+  get held() { return this.#held; }
 
-  foreground() { return this.#client.foreground(); }
+  background() {
+    this.#held = true;
+    return this.#client.background();
+  }
+
+  foreground() {
+    this.#held = false;
+    return this.#client.foreground();
+  }
 
   inspect() { return this.#client?.inspect() ?? { state: "idle", streams: {} }; }
 
-  #event(event) {
-    if (event.kind === "buffered" && event.offset) {
-      const { stream, offset, name = "" } = event;
-      this.#ledger.put({ stream, offset, name, path: "merged", status: "buffered" });
+  #event({ kind, stream, offset, frame }) {
+    if (kind === "received") this.#note(frame.type === "messages" ? frame.items : [frame]);
+    if (kind === "buffered" && offset) {
+      this.#ledger.put({ ...this.#arrived.get(`${stream} ${offset}`), stream, offset, path: "merged", status: "buffered" });
     }
     this.#tell.changed();
   }
 
-  async #handle(message) {
+  #note(messages) {
+    this.#arrived.clear();
+    for (const { stream, offset, name, data } of messages) this.#arrived.set(`${stream} ${offset}`, { name, data });
+  }
+
+  #handle(message) {
+    const running = this.#handleOne(message).finally(() => this.#running.delete(running));
+    this.#running.add(running);
+    return running;
+  }
+
+  async #handleOne(message) {
     const { stream, offset, name, path, data } = message;
     this.#ledger.put({ stream, offset, name, path, data, status: "handling" });
     const ms = this.slow ? SLOW_MS : PACE_MS;

@@ -21,7 +21,9 @@ export class MessageLog {
   entry({ stream, offset, name, path, status, code, data }) {
     const key = `${stream} ${offset}`;
     let row = this.#rows.get(key);
-    if (!row) {
+    // What was buffered is handed over later, after what was pulled: it moves to where it belongs.
+    if (row?.dataset.status === "buffered" && status === "handling") row.remove();
+    if (!row?.isConnected) {
       row = this.#row({ stream, name, shape: "every", place: offset, path, words: "", note: describe(name, data) });
       row.dataset.offset = offset;
       this.#rows.set(key, row);
@@ -30,12 +32,13 @@ export class MessageLog {
     row.dataset.path = path;
     row.dataset.status = status;
     row.querySelector(".path").textContent = path;
-    row.querySelector(".result").textContent = status === "failed" && code ? `failed: ${code}` : WORDS[status];
+    row.querySelector(".result").textContent = WORDS[status];
+    if (code) row.querySelector(".what i").textContent = code;
   }
 
   /** @param {{stream: string, name: string, version: number, coalesced: number, data: any}} value */
   value({ stream, name, version, coalesced, data }) {
-    const words = coalesced > 1 ? `for ${coalesced} updates` : "shown";
+    const words = coalesced > 1 ? `for ${coalesced} updates` : WORDS.shown;
     const row = this.#row({ stream, name, shape: "latest", place: `v${version}`, path: "latest", words, note: describe(name, data) });
     Object.assign(row.dataset, { version, coalesced });
     this.#append(row);
@@ -48,7 +51,8 @@ export class MessageLog {
 
   /** @param {{stream: string, from: number, to: number, reason: string}} gap */
   gap({ stream, from, to, reason }) {
-    const text = reason === "reset" ? `${stream}: the history begins anew` : `${stream}: ${from} to ${to} cannot be delivered (${reason})`;
+    const words = { reset: "the history begins anew", closed: "closed for good" };
+    const text = `${stream}: ${words[reason] ?? `${from} to ${to} cannot be delivered (${reason})`}`;
     this.#append(el("li", { class: "gap", "data-testid": "gap", "data-stream": stream, "data-reason": reason }, text));
   }
 
@@ -58,7 +62,7 @@ export class MessageLog {
   }
 
   #append(row) {
-    this.#list.querySelector(".hello")?.remove();
+    if (row.dataset.testid === "message") this.#list.querySelector(".hello")?.remove();
     appendFollowing(this.#list, row, MOST);
     if (this.#rows.size > 2 * MOST) {
       for (const [key, each] of this.#rows) if (!each.isConnected) this.#rows.delete(key);

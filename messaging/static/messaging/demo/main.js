@@ -28,7 +28,8 @@ const tracks = new Map([[`device:${name}`, "To this device"], [room, "To everybo
 ));
 let seen = null; // the device as the server sees it
 let homecoming = null;
-let asked = 0;
+let asked = false;
+let unreachable = false;
 
 const device = new Device({
   name, network, ledger,
@@ -42,7 +43,7 @@ const device = new Device({
     error: (error) => console.warn(error),
   },
 });
-const services = new Services({ device: name, room, failed, seen: (told) => { seen = told; alarm.hidden = true; changed(); } });
+const services = new Services({ device: name, room, failed, seen: (told) => { seen = told; if (unreachable) alarm.hidden = true; changed(); } });
 const guide = new Guide([() => device.background(), async () => { await services.burst(); await services.weather(); }, () => device.foreground()], failed);
 
 // --- what is shown ---
@@ -53,7 +54,9 @@ function state(now, detail) {
   if (now === "background") guide.show(2);
   if (now === "live" && before === "resuming") guide.show(1);
   if (now === "resuming") homecoming = new Homecoming(device.inspect().streams);
-  if (now !== "connecting") log.moment(phone.words(detail));
+  const words = phone.words(detail);
+  if (words) log.moment(words);
+  if (now === "closed" && detail.why !== "stopped") failed(new Error(`The connection is closed: ${detail.why.replaceAll("_", " ")}. Reload the page to come back.`));
   services.soon();
   changed();
 }
@@ -61,8 +64,10 @@ function state(now, detail) {
 /** Something moved: the views are drawn anew, once. */
 function changed() {
   if (asked) return;
-  asked = 1;
-  queueMicrotask(() => { asked = 0; draw(); });
+  asked = true;
+  const later = () => { asked = false; draw(); };
+  if (document.hidden) setTimeout(later);
+  else requestAnimationFrame(later);
 }
 
 function draw() {
@@ -78,11 +83,12 @@ function draw() {
     track.draw(positions);
   }
   phone.wait(waiting, seen?.streams ?? []);
-  buttons(told.state);
+  phone.sleep(device.held || told.state === "background");
+  buttons();
   if (homecoming && told.state === "live" && homecoming.complete(told.streams)) {
     const sum = homecoming.sum(told.streams);
     homecoming = null;
-    phone.caption(sum, sentence(sum));
+    if (phone.caption(sum, sentence(sum))) log.moment(sentence(sum));
   }
 }
 
@@ -102,17 +108,24 @@ function positionsOf(client, server) {
 }
 
 function failed(error) {
-  alarm.textContent = error instanceof TypeError ? "The server cannot be reached." : error.message;
+  unreachable = error instanceof TypeError;
+  alarm.textContent = unreachable ? "The server cannot be reached." : error.message;
   alarm.hidden = false;
 }
 
 // --- what can be done ---
 
-function buttons(now) {
-  byTestId("background").disabled = now === "background";
-  byTestId("return").disabled = now !== "background";
-  byTestId("cut").disabled = network.isCut;
-  byTestId("restore").disabled = !network.isCut;
+function buttons() {
+  pair(device.held, "background", "return");
+  pair(network.isCut, "cut", "restore");
+}
+
+/** Of two buttons one can be pressed; the keyboard goes along. */
+function pair(done, first, second) {
+  const [off, on] = (done ? [first, second] : [second, first]).map(byTestId);
+  on.disabled = false;
+  if (document.activeElement === off) on.focus();
+  off.disabled = true;
 }
 
 function press(id, on) {
@@ -144,7 +157,9 @@ onSwitch("slow-handler", (on) => { device.slow = on; });
 onSwitch("slow-pull", (on) => { network.slow = on; });
 onSwitch("fail-next", (on) => { device.failNext = on; });
 byTestId("mode").addEventListener("change", (event) => device.open(event.currentTarget.value).catch(failed));
-byTestId("publish-burst").addEventListener("click", () => phone.state === "background" && guide.show(3));
-byTestId("guide-2").addEventListener("click", () => phone.state === "background" && guide.show(3));
+byTestId("publish-burst").addEventListener("click", () => device.held && guide.show(3));
+byTestId("guide-2").addEventListener("click", () => device.held && guide.show(3));
+
+document.addEventListener("click", () => { alarm.hidden = true; }, { capture: true });
 
 device.open(byTestId("mode").value).catch(failed);

@@ -15,11 +15,11 @@ export class Network {
   cut() {
     this.#cut = true;
     for (const end of [...this.#ends]) end();
-    window.dispatchEvent(new Event("offline"));
   }
 
   restore() {
     this.#cut = false;
+    // what a browser says when its network is back
     window.dispatchEvent(new Event("online"));
   }
 

@@ -3,9 +3,10 @@
 import { byTestId, count, el } from "./dom.js";
 
 const CAPTION_MS = 15_000;
+const AWAY = new Set(["background", "waiting"]);
 const WORDS = {
   idle: "not connected", connecting: "connecting", resuming: "resuming", live: "live", background: "in the background",
-  waiting: "offline, trying again", polling: "live, by polling", closed: "closed",
+  waiting: "offline", polling: "live, by polling", closed: "closed",
 };
 
 export class Phone {
@@ -16,30 +17,40 @@ export class Phone {
   #wait = document.getElementById("wait");
   #summary = byTestId("summary");
   #timer = 0;
-  #since = performance.now();
   #state = "idle";
-  #before = "idle";
+  #told = { state: "idle", at: performance.now() };
+  #away = false;
 
   get state() { return this.#state; }
 
   /** @param {string} state @returns {boolean} whether it is another than before */
   show(state) {
     if (state === this.#state) return false;
-    [this.#before, this.#state] = [this.#state, state];
+    this.#state = state;
+    if (AWAY.has(state)) {
+      this.#away = true;
+      this.#summary.hidden = true;
+    }
     this.#pill.textContent = WORDS[state] ?? state;
     this.#pill.dataset.state = this.#phone.dataset.state = state;
-    if (state === "background") this.#clock.textContent = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     return true;
   }
 
-  /** The change in words, for the log; with how long the state before it lasted. */
+  /** The change in words, for the log; with how long the state before it lasted. Null for one attempt among many. */
   words(detail) {
-    const now = performance.now();
-    const lasted = now - this.#since;
-    this.#since = now;
-    const before = this.#before === "idle" || this.#before === "connecting" ? "" : `, after ${duration(lasted)} ${WORDS[this.#before] ?? this.#before}`;
-    const why = detail?.code ? ` (${detail.code})` : "";
-    return `${WORDS[this.#state] ?? this.#state}${why}${before}`;
+    if (this.#state === "connecting" || this.#state === this.#told.state) return null;
+    const { state: before, at } = this.#told;
+    this.#told = { state: this.#state, at: performance.now() };
+    const why = detail?.why ? ` (${detail.why.replaceAll("_", " ")})` : "";
+    const lasted = before === "idle" ? "" : `, after ${duration(this.#told.at - at)} ${WORDS[before]}`;
+    return `${WORDS[this.#state]}${why}${lasted}`;
+  }
+
+  /** @param {boolean} asleep whether the app is in the background, with a connection or without */
+  sleep(asleep) {
+    if (this.#phone.dataset.asleep === String(asleep)) return;
+    this.#phone.dataset.asleep = asleep;
+    this.#clock.textContent = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
   }
 
   network(works) {
@@ -57,18 +68,19 @@ export class Phone {
     this.#wait.textContent = words.join(" ") || "The app sleeps. The server keeps what is for it.";
   }
 
-  /** @param {{waited: number, values: number, updates: number}} sum @param {string} text */
+  /** What a return brought. @param {{waited: number, values: number, updates: number}} sum @param {string} text @returns {boolean} whether there was something to tell */
   caption(sum, text) {
-    if (!sum.waited && !sum.values && !["background", "waiting"].includes(this.#away)) return;
+    const was = this.#away;
+    this.#away = false;
+    if (!was && !sum.waited) return false; // the page was opened, and nothing had waited
     Object.assign(this.#summary.dataset, sum);
     const [head, rest] = [text.slice(0, 10), text.slice(10)];
     this.#summary.replaceChildren(el("b", {}, head), rest);
     this.#summary.hidden = false;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => { this.#summary.hidden = true; }, CAPTION_MS);
+    return sum.waited + sum.values > 0;
   }
-
-  get #away() { return this.#before; }
 }
 
 const duration = (ms) => (ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`);

@@ -5,6 +5,7 @@ import { el, svg } from "./dom.js";
 const WIDTH = 280;
 const GROUND = 404;
 const STEP = 17;
+const EDGE = 24;
 const MOST_PRINTS = 40;
 const MOST_GIFTS = 9;
 const GIFT_COLOURS = ["#e0533d", "#2f6ff0", "#0fae86", "#a04bea", "#e59a1c"];
@@ -66,8 +67,8 @@ export class Scene {
     this.#prints.append(mark);
     if (this.#prints.children.length > MOST_PRINTS) this.#prints.firstElementChild.remove();
     const to = x + (facing === "left" ? -STEP : STEP);
-    const out = to < 12 || to > WIDTH - 12;
-    this.#world = { ...this.#world, x: out ? (to < 12 ? WIDTH - 20 : 20) : to, steps: this.#world.steps + 1, pose: "stand" };
+    const out = to < EDGE || to > WIDTH - EDGE;
+    this.#world = { ...this.#world, x: out ? (to < EDGE ? WIDTH - EDGE : EDGE) : to, steps: this.#world.steps + 1, pose: "stand" };
     this.#flash("stepping", 220);
   }
 

@@ -75,7 +75,7 @@ export class Services {
     const { service, items } = await backend.publish(message);
     const problem = items.find((item) => item.problem)?.problem;
     if (problem) throw new backend.BackendError(problem.detail);
-    this.#count(service, "sent", items.length);
+    this.#count(service, message.name === "chat" ? "said" : "sent", items.length);
     this.soon();
   }
 
@@ -110,16 +110,17 @@ export class Services {
     const place = stream.startsWith("device:") ? "device" : stream.replace(":", " ");
     const attributes = { "data-testid": "heard-row", "data-service": service, "data-device": device, "data-stream": stream, "data-from": from, "data-upto": upto, "data-status": status };
     appendFollowing(list, el("li", attributes, el("span", {}, service),
-      el("span", { class: "to" }, device === own ? `${place} ` : `${place} of ${device} `, el("b", {}, which)), el("em", {}, code || status)), MOST);
-    if (device === own && !old) this.#count(service, status, upto - from + 1);
+      el("span", { class: "to" }, el("b", {}, which), device === own ? ` ${place}` : ` ${place} of ${device}`), el("em", {}, code || status)), MOST);
+    if (device === own && !old) this.#count(service, status === "processed" ? status : "failed", upto - from + 1);
   }
 
   #count(service, what, number) {
-    const tally = this.#tallies.get(service) ?? { sent: 0, processed: 0, failed: 0 };
+    const tally = this.#tallies.get(service) ?? { sent: 0, said: 0, processed: 0, failed: 0 };
     this.#tallies.set(service, tally);
-    tally[what] = (tally[what] ?? 0) + number;
+    tally[what] += number;
     const parts = [el("b", {}, tally.sent), " sent"];
     if (service !== "weather") parts.push(" · ", el("b", {}, tally.processed), " processed");
+    if (tally.said) parts.push(" · ", el("b", {}, tally.said), " said");
     if (tally.failed) parts.push(" · ", el("b", { class: "bad" }, tally.failed), " failed");
     document.querySelector(`[data-tally="${service}"]`).replaceChildren(...parts);
   }

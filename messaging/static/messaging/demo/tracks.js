@@ -5,7 +5,8 @@ import { el, svg } from "./dom.js";
 const CELL = 13;
 const LEAST = 3;
 const EDGE = 8;
-const CURSORS = ["head", "cut", "received", "processed"];
+/** In the order they are painted: the inner labels over the outer lines. */
+const CURSORS = ["head", "processed", "cut", "received"];
 
 /**
  * @typedef {{processed: number, received: number, cut: number|null, head: number, buffered: number, waiting: number, values: number, updates: number}} Positions
@@ -16,7 +17,7 @@ export class Track {
   #tape = el("div", { class: "tape", role: "img" });
   #cells = svg("g", { class: "cells" });
   #note = el("span", { class: "note" });
-  #buffered = el("span", { "data-testid": "buffered" });
+  #buffered;
   #markers = {};
   #empty = el("p", { class: "empty" }, "Nothing was sent here yet.");
   #last = null;
@@ -25,8 +26,9 @@ export class Track {
   constructor(parent, { stream, title }, ledger) {
     this.#stream = stream;
     this.#ledger = ledger;
+    this.#buffered = el("span", { "data-testid": "cursor-buffered", "data-stream": stream });
     for (const cursor of CURSORS) {
-      const value = el("b", { "data-testid": cursor, "data-stream": stream });
+      const value = el("b", { "data-testid": `cursor-${cursor}`, "data-stream": stream });
       const label = el("span", {}, `${cursor} `, value);
       this.#markers[cursor] = { value, label, element: el("div", { class: `marker ${cursor}` }, label) };
     }
