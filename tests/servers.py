@@ -1,4 +1,7 @@
-"""Servers for tests: real processes with a database of their own, ended by their id."""
+"""Servers for tests: real processes with a database of their own, ended by their id.
+
+With DATABASE_URL and REDIS_URL set they run on PostgreSQL and Redis, and one installation may have several processes.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,35 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = ("turn=every", "gift=every", "weather=latest", "chat=transient")
+#: The engine the suite runs on; "": SQLite.
+DATABASE_URL = os.environ.get("DATABASE_URL", "")
+
+
+def make_database(url: str) -> str:
+    """A fresh database on the server of `url`; → its URL."""
+    name = f"meanwhile_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def drop_database(url: str, made: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{urlsplit(made).path[1:]}" WITH (FORCE)')
 
 
 @dataclass
 class Server:
-    """One installation: folder, environment, and the process while it runs."""
+    """One process of an installation: folder, environment, and the process while it runs."""
 
     folder: Path
     kind: str = "uvicorn"
@@ -45,12 +67,24 @@ class Server:
         return done.stdout
 
     def prepare(self) -> str:
-        """Migrates and makes an app; → its service key."""
+        """Migrates a database of its own and makes an app; → its service key."""
+        if DATABASE_URL:
+            self.environment = {**self.environment, "DATABASE_URL": make_database(DATABASE_URL)}
         self.manage("migrate", "-v0")
         types = [part for one in TYPES for part in ("--type", one)]
         made = json.loads(self.manage("create_app", "demo", *types, "--json"))
         key: str = made["key"]
         return key
+
+    def beside(self) -> Server:
+        """Another process of the same installation, not started yet."""
+        return replace(self, port=0, process=None)
+
+    def dispose(self) -> None:
+        """Stops, and drops the database that `prepare` made."""
+        self.stop()
+        if DATABASE_URL:
+            drop_database(DATABASE_URL, self.environment["DATABASE_URL"])
 
     def start(self) -> Server:
         self.port = self.port or free_port()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 
 from msgspec import Struct
@@ -120,6 +121,7 @@ def _check(hub: Hub, session: Session, standing: Standing | None) -> None:
     if standing is None or standing.revoked:
         session.link.bye("device_revoked")
     elif standing.generation > session.generation:
+        hub.taken_over(session.device_id, time.monotonic())
         hub.drop(session)
         session.link.bye("superseded")
     elif standing.state_seq > session.state_seq:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -20,6 +22,8 @@ class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._next = 1000
+        #: Returns when what other processes have said until now has been heard.
+        self.settle: Callable[[], Awaitable[None]] | None = None
 
     @classmethod
     async def open(cls, base: str, path: str, **options: Any) -> Socket:
@@ -59,9 +63,18 @@ class Socket:
 
     async def quiet(self) -> list[Frame]:
         """What had been sent before the answer to a ping: [] proves that nothing was."""
+        if self.settle:
+            await self.settle()
         self._next += 1
         await self.send("ping", id=self._next)
         return (await self.until("pong"))[:-1]
+
+    async def messages(self, count: int) -> list[Frame]:
+        """So many `every` messages, when they have come; and those beyond, which there should not be."""
+        frames: list[Frame] = []
+        while len(messages(frames)) < count:
+            frames.append(await self.receive())
+        return messages(frames + await self.quiet())
 
     async def ask(self, type: str, **members: Any) -> Frame:
         """Sends a request and gets its reply; there must be nothing before it."""
@@ -127,17 +140,27 @@ class Service:
 class Phone:
     """A device with its token; each `connect` is a new connection."""
 
-    def __init__(self, base: str, name: str, token: str, user: str) -> None:
-        self.base, self.name, self.token, self.user = base, name, token, user
+    def __init__(
+        self, bases: list[str], name: str, token: str, user: str, settle: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self.name, self.token, self.user = name, token, user
         self.stream = f"device:{name}"
         self.room = f"room:of-{name}"
         self.seq = 0
         self.sockets: list[Socket] = []
-        self.http = httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=DEADLINE)
+        #: Where it pulls; it connects to the first process, then to the next, and so on.
+        self.http = self.http_of(bases[-1])
+        self.http_at_first = self.http_of(bases[0])
+        self._bases = itertools.cycle(bases)
+        self._settle = settle
+
+    def http_of(self, base: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {self.token}"}, timeout=DEADLINE)
 
     async def dial(self, **options: Any) -> Socket:
         """A connection that has not said anything."""
-        socket = await Socket.open(self.base, "/ws/device", **options)
+        socket = await Socket.open(next(self._bases), "/ws/device", **options)
+        socket.settle = self._settle
         self.sockets.append(socket)
         return socket
 
@@ -165,6 +188,63 @@ class Phone:
         for socket in self.sockets:
             await socket.close()
         await self.http.aclose()
+        await self.http_at_first.aclose()
+
+
+class Witness:
+    """Says when every process has heard what the others had said before: their wake-ups come in order."""
+
+    def __init__(self, bases: list[str], key: str) -> None:
+        self._bases = bases
+        self._key = key
+        self._services: list[Service] = []
+        self._phones: list[tuple[Phone, Socket]] = []
+        self._said = 0
+
+    async def settle(self) -> None:
+        if len(self._bases) == 1:
+            return
+        if not self._phones:
+            await self._come()
+        for at, service in enumerate(self._services):
+            for there, (phone, socket) in enumerate(self._phones):
+                if at != there:
+                    self._said += 1
+                    await service.publish(phone.stream, "chat", self._said)
+                    while (await socket.expect("transient"))["data"] != self._said:
+                        pass
+
+    async def _come(self) -> None:
+        for number, base in enumerate(self._bases):
+            service = await Service(base, self._key).connect()
+            self._services.append(service)
+            name = f"witness-{number}"
+            answer = await service.http.post("/api/v1/devices", json={"device": name})
+            phone = Phone([base], name, answer.json()["token"], "")
+            socket, _ = await phone.connect()
+            self._phones.append((phone, socket))
+        for service in self._services:
+            for phone, socket in self._phones:
+                await self._until_heard(service, phone, socket)
+
+    async def _until_heard(self, service: Service, phone: Phone, socket: Socket) -> None:
+        """A process hears of a stream a moment after its first session has been welcomed."""
+        while True:
+            self._said += 1
+            await service.publish(phone.stream, "chat", self._said)
+            try:
+                async with asyncio.timeout(0.2):
+                    await socket.expect("transient")
+                return
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        for phone, _ in self._phones:
+            await phone.close()
+        for service in self._services:
+            await service.close()
+        self._phones, self._services = [], []
 
 
 def entry(frame: Frame, stream: str) -> Frame:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.consumers.actors import Phone, Service
-from tests.servers import Server
+from tests.consumers.actors import Phone, Service, Witness
+from tests.servers import DATABASE_URL, Server
 
 #: Short where a test waits for the end of something, and generous where nothing should end.
 ENVIRONMENT = {
@@ -23,12 +23,20 @@ _numbers = itertools.count(1)
 
 @dataclass
 class House:
-    server: Server
+    """An installation. On PostgreSQL it has two processes: a phone connects to one after the other and pulls from the
+    second, services publish at the second.
+    """
+
+    servers: list[Server]
     key: str
+    witness: Witness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.witness = Witness([server.base for server in self.servers], self.key)
 
     @property
     def base(self) -> str:
-        return self.server.base
+        return self.servers[0].base
 
     async def phone(self, name: str | None = None, user: str | None = None) -> Phone:
         """A registered device: in its own stream, its user's and a room of its own."""
@@ -40,18 +48,26 @@ class House:
                 "/api/v1/devices", json={"device": name, "user": user, "streams": [f"room:of-{name}"]}
             )
         assert answer.status_code == 201, answer.text
-        return Phone(self.base, name, answer.json()["token"], user)
+        return Phone([server.base for server in self.servers], name, answer.json()["token"], user, self.witness.settle)
 
 
 @pytest.fixture(scope="session", params=["uvicorn", "daphne"])
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A real server, once under each of the two that are supported."""
+    """A real installation, once under each of the two servers that are supported."""
     folder: Path = tmp_path_factory.mktemp(request.param)
     server = Server(folder, kind=request.param, environment=ENVIRONMENT)
     key = server.prepare()
-    server.start()
-    yield House(server, key)
-    server.stop()
+    servers = [server.start(), *([server.beside().start()] if DATABASE_URL else [])]
+    yield House(servers, key)
+    for other in servers[1:]:
+        other.stop()
+    server.dispose()
+
+
+@pytest.fixture(autouse=True)
+async def witness_goes_home(house: House) -> AsyncIterator[None]:
+    yield
+    await house.witness.close()
 
 
 @pytest.fixture
@@ -74,6 +90,6 @@ async def phone(new_phone: Callable[..., Awaitable[Phone]]) -> Phone:
 
 @pytest.fixture
 async def game_service(house: House) -> AsyncIterator[Service]:
-    service = await Service(house.base, house.key).connect()
+    service = await Service(house.servers[-1].base, house.key).connect()
     yield service
     await service.close()

@@ -49,7 +49,7 @@ async def test_messages_of_a_stream_arrive_in_order_without_holes(phone: Phone, 
 
     for start in range(0, 40, 10):
         await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": start + n} for n in range(10)])
-    got = messages(await socket.quiet())
+    got = await socket.messages(40)
 
     assert [(one["offset"], one["data"]) for one in got] == [(n + 1, n) for n in range(40)]
 
@@ -58,11 +58,11 @@ async def test_the_window_bounds_what_is_not_acknowledged(phone: Phone, game_ser
     socket, _ = await phone.connect()
     await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(100)])
 
-    first = messages(await socket.quiet())
+    first = await socket.messages(64)
     await socket.send("ack", stream=phone.stream, upto=10)
-    then = messages(await socket.quiet())
+    then = await socket.messages(10)
     await socket.send("ack", stream=phone.stream, upto=74)
-    last = messages(await socket.quiet())
+    last = await socket.messages(26)
 
     assert [len(first), len(then), len(last)] == [64, 10, 26]
     assert [one["offset"] for one in first + then + last] == list(range(1, 101))
@@ -78,8 +78,8 @@ async def test_a_room_reaches_all_its_members_and_the_user_all_his_devices(
     await game_service.publish("user:zoe", "turn", "both")
     await game_service.publish(one.room, "gift", "one only")
 
-    assert [m["data"] for m in messages(await here.quiet())] == ["both", "one only"]
-    assert [m["data"] for m in messages(await there.quiet())] == ["both"]
+    assert [m["data"] for m in await here.messages(2)] == ["both", "one only"]
+    assert [m["data"] for m in await there.messages(1)] == ["both"]
 
 
 async def test_a_transient_message_reaches_the_foreground_only(phone: Phone, game_service: Service) -> None:
@@ -100,7 +100,7 @@ async def test_a_transient_message_reaches_the_foreground_only(phone: Phone, gam
 async def test_a_failed_message_does_not_stop_the_stream(phone: Phone, game_service: Service) -> None:
     socket, _ = await phone.connect()
     await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(3)])
-    await socket.quiet()
+    await socket.messages(3)
 
     failed = {"offset": 2, "status": "failed", "code": "KeyError", "detail": "no such door"}
     await socket.ask("results", stream=phone.stream, upto=3, exceptions=[failed])

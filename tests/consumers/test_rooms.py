@@ -14,7 +14,7 @@ async def test_a_device_joins_a_room_its_rights_allow(phone: Phone, game_service
     await game_service.publish("room:live-1", "gift", "after")
 
     assert (joined["type"], joined["cut"], joined["processed"]) == ("joined", 1, 1)
-    assert [(one["offset"], one["data"]) for one in messages(await socket.quiet())] == [(2, "after")]
+    assert [(one["offset"], one["data"]) for one in await socket.messages(1)] == [(2, "after")]
 
 
 async def test_who_left_hears_nothing_more(phone: Phone, game_service: Service) -> None:
