@@ -207,11 +207,21 @@ export class FakeServer {
         if (frame.state_seq > this.stateSeq) [this.state, this.stateSeq] = [frame.state, frame.state_seq];
         const here = this.state === "foreground" && frame.state === "foreground";
         answer("notice_saved", { state: this.state, state_seq: this.stateSeq, streams: here ? this.entries() : [] });
-        if (here) this.#unread(socket);
+        if (here) this.#resumed(socket);
         break;
       }
       default: answer("error", { code: "unknown_type", title: "There is no frame of this type.", temporary: false });
     }
+  }
+
+  #resumed(socket) {
+    for (const stream of socket.resume === "replay" ? this.streams.values() : []) this.#replay(socket, stream, stream.received);
+    this.#unread(socket);
+  }
+
+  #replay(socket, stream, after) {
+    for (const one of stream.told(after, stream.head)) socket.push(one);
+    socket.push({ type: "caught_up", stream: stream.name, upto: stream.head });
   }
 
   entries() { return [...this.streams.values()].map((stream) => stream.entry()); }
@@ -224,7 +234,7 @@ export class FakeServer {
       return;
     }
     for (const other of this.sockets) other.device = false;
-    socket.device = true;
+    Object.assign(socket, { device: true, resume: frame.resume });
     this.generation += 1;
     [this.state, this.stateSeq] = [frame.state, frame.state_seq];
     answer("welcome", {
@@ -235,11 +245,7 @@ export class FakeServer {
       const stated = frame.positions[stream.name];
       const reset = stated && (stated.epoch !== stream.epoch || stated.processed > stream.head);
       if (reset) socket.push({ type: "gap", stream: stream.name, from: 1, to: stream.processed, reason: "reset" });
-      if (frame.resume === "replay") {
-        const after = Math.max(stream.processed, reset ? 0 : stated?.processed ?? 0);
-        for (const one of stream.told(after, stream.head)) socket.push(one);
-        socket.push({ type: "caught_up", stream: stream.name, upto: stream.head });
-      }
+      if (frame.resume === "replay") this.#replay(socket, stream, Math.max(stream.processed, reset ? 0 : stated?.processed ?? 0));
       if (stream.closed) socket.push({ type: "stream_closed", stream: stream.name, head: stream.head });
     }
     if (this.state === "foreground") this.#unread(socket);

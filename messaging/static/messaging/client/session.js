@@ -23,6 +23,7 @@ const HELLO_ROOM = 4096 - 512; // a hello may have 4 KiB
 const WELCOME_WITHIN = 15_000;
 const QUIET = 60_000;
 const TOGETHER = 20; // receipts and results of so many ms go out as one frame a stream
+const PER_FRAME = 20; // ms a frame costs: at most 50 a second, where the server takes 100
 const LATEST_TOGETHER = 200;
 const TIMERS = ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff"];
 /** Errors of frames that could not be read, so that the error cannot say which one it was. */
@@ -46,6 +47,7 @@ export class Session {
   #lastId = 0;
   #retryAt = null;
   #flushAt = null;
+  #flushFrom = 0;
   #latestWaits = false;
   #now = 0;
   #out = [];
@@ -297,7 +299,7 @@ export class Session {
     if (this.#answered(re, { error })) return;
     if (re !== undefined || UNREAD.has(code) || stream) this.#emit(...this.#streams.refused(re, error, this.#now, stream));
     if (code === "token_expired") this.#emit({ effect: "token", connection: this.#connection });
-    else this.#emit({ effect: "error", error });
+    else if (code !== "epoch_changed") this.#emit({ effect: "error", error }); // that one becomes a gap
   }
 
   #pullFailed(stream, error) {
@@ -345,7 +347,9 @@ export class Session {
     flush: () => {
       this.#flushAt = null;
       const { foreground } = this.#presence;
-      this.#send(...this.#streams.flush({ now: this.#now, foreground, id: () => this.#id() }));
+      const frames = this.#streams.flush({ now: this.#now, foreground, id: () => this.#id() });
+      this.#send(...frames);
+      this.#flushFrom = this.#now + frames.length * PER_FRAME;
     },
     heartbeat: () => {
       const { ping, dead, next } = this.#heartbeat.check(this.#now);
@@ -371,7 +375,7 @@ export class Session {
       this.#timer("latest", LATEST_TOGETHER);
     }
     const wait = this.#streams.nextFlush(this.#now, foreground);
-    const at = this.#now + Math.max(TOGETHER, wait);
+    const at = Math.max(this.#flushFrom, this.#now + Math.max(TOGETHER, wait));
     if (wait === Infinity || (this.#flushAt !== null && this.#flushAt <= at)) return;
     this.#flushAt = at;
     this.#timer("flush", at - this.#now);

@@ -30,7 +30,8 @@ export class Streams {
   }
 
   get #all() { return [...this.#tracks.values()]; }
-  get live() { return this.#all.every(({ merge }) => merge.state === "live"); }
+  /** Whether nothing is missing. A room whose join is not answered yet is none of ours. */
+  get live() { return this.#all.every(({ merge }) => merge.state === "live" || !merge.placed); }
   get unsaved() { return this.#all.reduce((sum, { done, reports }) => sum + Math.max(0, done - reports.processed), 0); }
   inspect() { return Object.fromEntries(this.#all.map((track) => [track.name, track.inspect()])); }
 
@@ -113,6 +114,7 @@ export class Streams {
   }
 
   #track(name) {
+    if (typeof name !== "string") throw new TypeError("A frame names no stream.");
     if (!this.#tracks.has(name)) this.#tracks.set(name, new Track(name));
     return this.#tracks.get(name);
   }
