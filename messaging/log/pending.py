@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from django.db import connection, transaction
+from django.db import connection
 from msgspec import Struct
 
 from messaging.log import reading, sql
@@ -31,6 +31,8 @@ class Place(Struct, array_like=True):
     after: int
     cut: int
 
+
+_BEGIN_POSTGRES = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 #: By stream id: in a URL, names would take a device of many rooms beyond what proxies let through.
 Places = dict[int, Place]
@@ -76,17 +78,15 @@ class _Part(Struct):
 
 
 def page(*, device_id: int, asked: Asked) -> Page:
-    """The page asked for. Three queries and one per stream with something pending, in one read transaction.
+    """The page asked for. Two or three queries, more only for holes, in one read transaction.
 
     Raises `unknown_stream`, `position_gone`, and `invalid` for a cursor that is none.
     """
     with _snapshot():
         entries = {entry.stream_id: entry for entry in reading.entries([device_id])[device_id]}
         places = _resumed(asked.cursor, entries) if asked.cursor else _begun(asked, entries)
-        now = sql.stamp(sql.now())
-        parts = [_part(entries[id], place, asked.limit, now) for id, place in places.items()]
-        chosen = {entries[id].subscription_id for id in places}
-        values = {} if asked.cursor else reading.unread_values(chosen)
+        parts = _parts(entries, places, asked.limit)
+        values = {} if asked.cursor else reading.unread_values(_with_values(entries, places))
     messages = _merge(parts, asked.limit)
     latest = [value.text for found in values.values() for value in found]
     cursor = _cursor(parts)
@@ -95,21 +95,19 @@ def page(*, device_id: int, asked: Asked) -> Page:
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    """One state of the database for all reads of a page; nobody waits for it, and it waits for nobody."""
+    """One state of the database for all reads of a page; nobody waits for it, and it waits for nobody.
+
+    Begun by hand: on SQLite `atomic` begins as writers do (IMMEDIATE), and every pull would queue behind the Journal.
+    """
     if connection.in_atomic_block:
         yield
-    elif sql.is_postgres():
-        with transaction.atomic():
-            sql.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGIN_POSTGRES if sql.is_postgres() else "BEGIN DEFERRED")
+        try:
             yield
-    else:
-        # Not IMMEDIATE, as writers begin: that would queue every pull behind the Journal.
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN DEFERRED")
-            try:
-                yield
-            finally:
-                cursor.execute("ROLLBACK")
+        finally:
+            cursor.execute("ROLLBACK")
 
 
 # --- Where it begins -------------------------------------------------------------------------------------------------
@@ -162,43 +160,60 @@ def _cursor(parts: list[_Part]) -> str:
     return base64.urlsafe_b64encode(_encode(left)).rstrip(b"=").decode() if left else ""
 
 
+def _with_values(entries: Mapping[int, Entry], places: Places) -> set[int]:
+    """The subscriptions that have something to look for."""
+    chosen = (entries[id] for id in places)
+    return {entry.subscription_id for entry in chosen if entry.version > entry.latest_received}
+
+
 # --- What is in it ---------------------------------------------------------------------------------------------------
 
 
-def _part(entry: Entry, place: Place, limit: int, now: str) -> _Part:
-    """At most `limit` messages behind the place, and the holes between them. One query, a second only for holes.
+def _parts(entries: Mapping[int, Entry], places: Places, limit: int) -> list[_Part]:
+    """Of each stream at most `limit` offsets behind its place. One query for all; more only where something is missing.
 
-    All rows come as one: sqlite3 lets go of the interpreter lock at every row, and eight busy threads take long to get
-    it back. Measured, 50 messages: 2,700 reads/s row by row, 5,500 as one.
+    A stream's messages come as one row: sqlite3 lets go of the interpreter lock at every row, and eight busy threads
+    take long to get it back. Measured, 50 messages: 2,700 reads/s row by row, 5,500 as one.
     """
-    after, upto = place.after, place.cut
-    if upto <= after:
-        return _Part(entry, place, [], [], after)
+    asked = {id: (id, place.after, _end(entries[id], place, limit)) for id, place in places.items()}
     joined = "string_agg" if sql.is_postgres() else "group_concat"
-    ((count, last, texts, expired),) = sql.run(
-        f"SELECT count(*), max(place), {joined}(item, %s), {joined}(expired, ',') FROM ("
-        f'SELECT m."offset" AS place,'
-        f" CASE WHEN m.expires_at > {sql.moment()} THEN {reading._item_sql('s.name')} END AS item,"
-        f' CASE WHEN m.expires_at <= {sql.moment()} THEN CAST(m."offset" AS text) END AS expired'
-        " FROM messaging_message m JOIN messaging_stream s ON s.id = m.stream_id"
+    now = "now()" if sql.is_postgres() else f"'{sql.stamp(sql.now())}'"
+    source = sql.rows("r", stream_id="bigint", after="bigint", upto="bigint")
+    rows = sql.run(
+        f"SELECT r.stream_id, {joined}(CASE WHEN m.expires_at > {now} THEN {reading._item_sql('s.name')} END, %s),"
+        f" {joined}(CASE WHEN m.expires_at <= {now} THEN CAST(m.\"offset\" AS text) END, ',')"
+        f' FROM {source} JOIN messaging_message m ON m.stream_id = r.stream_id AND m."offset" > r.after'
+        ' AND m."offset" <= r.upto JOIN messaging_stream s ON s.id = m.stream_id'
         " JOIN apps_registry_messagetype t ON t.id = m.type_id"
-        " LEFT JOIN apps_registry_service v ON v.id = m.service_id"
-        ' WHERE m.stream_id = %s AND m."offset" > %s AND m."offset" <= %s ORDER BY m."offset" LIMIT %s) q',
+        " LEFT JOIN apps_registry_service v ON v.id = m.service_id GROUP BY r.stream_id",
         _SEPARATOR,
-        now,
-        now,
-        entry.stream_id,
-        after,
-        upto,
-        limit,
+        sql.packed(one for one in asked.values() if one[1] < one[2]),
     )
-    if count == limit:
-        upto = last
-    items = [(_offset(text, entry.stream), text) for text in texts.split(_SEPARATOR)] if texts else []
-    # Both engines join in the order of the subquery; neither promises it.
-    items.sort()
-    holes = [] if len(items) == upto - after else _holes(entry, after, upto, items, expired or "")
+    found = {id: (texts or "", expired or "") for id, texts, expired in rows}
+    return [_part(entries[id], place, asked[id][2], *found.get(id, ("", ""))) for id, place in places.items()]
+
+
+def _end(entry: Entry, place: Place, limit: int) -> int:
+    """Offsets are dense: `limit` of them behind the place, or behind what is not stored any more."""
+    return min(place.cut, max(place.after, entry.tail - 1) + limit)
+
+
+def _part(entry: Entry, place: Place, upto: int, texts: str, expired: str) -> _Part:
+    # Both engines join in the order they read; neither promises it.
+    items = sorted((_offset(text, entry.stream), text) for text in texts.split(_SEPARATOR)) if texts else []
+    upto = max(place.after, upto)
+    if not texts and not expired and place.after < upto < place.cut:
+        upto = _end_of_hole(entry, upto, place.cut)
+    holes = [] if len(items) == upto - place.after else _holes(entry, place.after, upto, items, expired)
     return _Part(entry, place, items, holes, upto)
+
+
+def _end_of_hole(entry: Entry, beyond: int, cut: int) -> int:
+    """A hole longer than a page is told at once: up to the next message that is stored."""
+    ((following,),) = sql.run(
+        'SELECT min("offset") FROM messaging_message WHERE stream_id = %s AND "offset" > %s', entry.stream_id, beyond
+    )
+    return cut if following is None else min(cut, following - 1)
 
 
 def _offset(item: str, stream: str) -> int:

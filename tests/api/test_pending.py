@@ -359,6 +359,24 @@ def test_what_cannot_be_delivered_any_more_is_a_gap(world: World, phone: Device,
     assert answer["streams"]["device:phone"]["complete"] is True
 
 
+@pytest.mark.parametrize("kept", [[30], [1, 30], []])
+def test_a_hole_longer_than_a_page_is_told_at_once(
+    world: World, phone: Device, phone_api: Caller, kept: list[int]
+) -> None:
+    for _ in range(30):
+        world.publish("device:phone")
+    stream = Stream.objects.get(name="device:phone")
+    Message.objects.filter(stream=stream).exclude(offset__in=kept).delete()
+    Stream.objects.filter(pk=stream.pk).update(tail=min(kept, default=31))
+
+    pages = pages_of(phone_api, stream="device:phone", limit=2)
+
+    assert [offset for page in pages for _, offset in told(page)] == kept
+    gaps = [offset for page in pages for gap in page["gaps"] for offset in range(gap["from"], gap["to"] + 1)]
+    assert sorted(gaps + kept) == list(range(1, 31))
+    assert len(pages) <= 3
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])
 def test_every_offset_is_told_once_as_a_message_or_in_a_gap(
     world: World, phone: Device, phone_api: Caller, limit: int
