@@ -102,7 +102,8 @@ class Server:
     def _wait_until_it_listens(self, seconds: float = 30) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            assert self.process and self.process.poll() is None, self.log()
+            assert self.process
+            assert self.process.poll() is None, self.log()
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return

@@ -36,7 +36,7 @@ def standings(devices: Collection[int]) -> dict[int, Standing]:
         f" FROM {source} JOIN apps_registry_device d ON d.id = r.id JOIN messaging_presence p ON p.device_id = d.id",
         sql.packed((device,) for device in devices),
     )
-    return {id: Standing(*rest, revoked=bool(revoked)) for id, *rest, revoked in rows}
+    return {id: Standing(*sql.truth(place)) for id, *place in rows}
 
 
 async def streams(hub: Hub, reader: Reader, only: Collection[int] | None = None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels.layers import InMemoryChannelLayer, get_channel_layer  # type: ignore[import-untyped]
 
 from messaging.log.effects import Effects
 

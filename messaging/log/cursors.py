@@ -72,7 +72,10 @@ def _lock(reports: Sequence[Report]) -> dict[tuple[int, str], _Cursor]:
         f" ORDER BY u.id{sql.lock('u')}",
         sql.packed({(report.device_id, report.stream) for report in reports}),
     )
-    return {(device, name): _Cursor(*rest, before=rest[2]) for device, name, *rest in found}
+    return {
+        (device, name): _Cursor(id, stream, processed, received, head, epoch, before=processed)
+        for device, name, id, stream, processed, received, head, epoch in found
+    }
 
 
 def _move(report: Report, cursor: _Cursor | None) -> Saved | ProtocolError:

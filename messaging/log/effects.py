@@ -65,5 +65,10 @@ class Effects(Struct):
     #: Streams whose tail, epoch or closing are to be looked up again.
     streams: list[int] = field(default_factory=list)
 
+    def clear(self) -> None:
+        """The transaction is run again: nothing of it counts."""
+        for part in (self.appended, self.values, self.passing, self.advanced, self.devices, self.streams):
+            part.clear()
+
     def __bool__(self) -> bool:
         return bool(self.appended or self.values or self.passing or self.advanced or self.devices or self.streams)

@@ -197,15 +197,7 @@ class Journal:
             return self._transaction(batch, effects)
         except (OperationalError, InterfaceError):
             connection.close()
-            for part in (
-                effects.appended,
-                effects.values,
-                effects.passing,
-                effects.advanced,
-                effects.devices,
-                effects.streams,
-            ):
-                part.clear()  # type: ignore[attr-defined]
+            effects.clear()
             return self._transaction(batch, effects)
 
     def _transaction(self, batch: list[Command], effects: Effects) -> list[Outcome]:

@@ -54,10 +54,10 @@ def entries(devices: Collection[int]) -> dict[int, list[Entry]]:
     """The entries of each device, by stream name. One query."""
     found: dict[int, list[Entry]] = {device: [] for device in devices}
     source = sql.rows("r", id="bigint")
-    for device, *rest, closed in sql.run(
+    for device, *place in sql.run(
         f"{_ENTRY} JOIN {source} ON r.id = u.device_id ORDER BY s.name", sql.packed((device,) for device in found)
     ):
-        found[device].append(Entry(*rest, closed=bool(closed)))
+        found[device].append(Entry(*sql.truth(place)))
     return found
 
 
@@ -224,4 +224,4 @@ def heads(streams: Collection[int]) -> dict[int, Head]:
         f" FROM {source} JOIN messaging_stream s ON s.id = r.id",
         sql.packed((id,) for id in streams),
     )
-    return {id: Head(*rest, closed=bool(closed)) for id, *rest, closed in rows}
+    return {id: Head(*sql.truth(place)) for id, *place in rows}

@@ -77,6 +77,11 @@ def change(sql: str, *parameters: Any) -> int:
         return int(cursor.rowcount)
 
 
+def truth(row: list[Any]) -> list[Any]:
+    """The row with its last value as a bool, which SQLite does not have."""
+    return [*row[:-1], bool(row[-1])]
+
+
 def packed_object(members: dict[str, int]) -> str:
     """JSON text for a column."""
     return _encode(members).decode()

@@ -125,14 +125,21 @@ class Publish(Frame, tag="publish"):
     id: Id | None = None
 
 
+class _Typed(Struct):
+    """As much of a frame as an answer to a bad one needs."""
+
+    type: Any
+    id: Any = UNSET
+
+
 DeviceFrame = Hello | Notice | Ack | AckLatest | Results | Join | Leave | Refresh | Ping
 ServiceFrame = ServiceHello | Publish | Ping
-_device = msgspec.json.Decoder(DeviceFrame)
-_service = msgspec.json.Decoder(ServiceFrame)
+_device: msgspec.json.Decoder[DeviceFrame] = msgspec.json.Decoder(DeviceFrame)
+_service: msgspec.json.Decoder[ServiceFrame] = msgspec.json.Decoder(ServiceFrame)
 _draft = msgspec.json.Decoder(Draft)
-_type = msgspec.json.Decoder(type("Typed", (Struct,), {"__annotations__": {"type": Any, "id": Any}, "id": UNSET}))
-DEVICE_TYPES = frozenset(t.__struct_config__.tag for t in DeviceFrame.__args__)  # type: ignore[attr-defined]
-SERVICE_TYPES = frozenset(t.__struct_config__.tag for t in ServiceFrame.__args__)  # type: ignore[attr-defined]
+_typed = msgspec.json.Decoder(_Typed)
+DEVICE_TYPES = frozenset(t.__struct_config__.tag for t in DeviceFrame.__args__)
+SERVICE_TYPES = frozenset(t.__struct_config__.tag for t in ServiceFrame.__args__)
 
 
 class FrameError(ProtocolError):
@@ -143,7 +150,7 @@ class FrameError(ProtocolError):
 
 def _refusal(text: str, types: frozenset[str], error: msgspec.DecodeError) -> FrameError:
     try:
-        head = _type.decode(text)
+        head = _typed.decode(text)
     except msgspec.DecodeError:
         return FrameError("invalid", "A frame is an object with a `type`.")
     known = isinstance(head.type, str) and head.type in types

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tests.consumers.actors import Phone, Service, entry, messages
+from tests.consumers.actors import Phone, Service, entry
 
 NewPhone = Callable[..., Awaitable[Phone]]
 

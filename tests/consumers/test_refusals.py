@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.consumers.actors import Phone, Service, Socket, messages
+from tests.consumers.actors import Phone, Service, Socket
 from tests.consumers.conftest import House
 
 NewPhone = Callable[..., Awaitable[Phone]]
