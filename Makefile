@@ -9,26 +9,32 @@ INSTALLED := $(VENV)/.installed-$(shell cat requirements.txt | cksum | cut -d ' 
 TESTABLE := $(VENV)/.testable-$(shell cat requirements.txt requirements-test.txt | cksum | cut -d ' ' -f 1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench bench-room bench-storm clean
 
 help:
 	@echo "make run     the server and its demo on http://127.0.0.1:8000 (another port: make run PORT=8001)"
-	@echo "make test    all tests"
+	@echo "make test    all tests, on SQLite and, where they are installed, on PostgreSQL and Redis"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   how fast it is on this machine"
+	@echo "make bench   how fast it is on this machine (also: bench-room, bench-storm)"
 	@echo "make clean   removes $(VENV) and caches; your data in var/ stays"
 
 run: $(INSTALLED)
 	@MEANWHILE_DEMO=1 exec $(BIN)/python manage.py setup_demo 127.0.0.1:$(PORT) --serve
 
 test: $(TESTABLE)
-	@$(BIN)/python -m pytest
+	@PYTHON=$(BIN)/python tests/run.sh
 
 lint: $(TESTABLE)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: $(TESTABLE)
 	@$(BIN)/python -m benchmarks.throughput
+
+bench-room: $(TESTABLE)
+	@$(BIN)/python -m benchmarks.room
+
+bench-storm: $(TESTABLE)
+	@$(BIN)/python -m benchmarks.storm
 
 clean:
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis staticfiles

@@ -172,7 +172,7 @@ MEANWHILE_ORIGINS = env.words(
     "",
     "Browser origins that may open sockets besides the server's own, e.g. https://app.example.com",
 )
-MEANWHILE_HTTP_THREADS = env.integer("MEANWHILE_HTTP_THREADS", 8, "Threads for HTTP requests.", least=1, most=256)
+MEANWHILE_HTTP_THREADS = env.integer("MEANWHILE_HTTP_THREADS", 4, "Threads for HTTP requests.", least=1, most=256)
 MEANWHILE_HTTP_WAITING = env.integer(
     "MEANWHILE_HTTP_WAITING", 2048, "HTTP requests that may wait for a thread; beyond: 503.", least=1, most=100_000
 )
