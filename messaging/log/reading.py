@@ -93,38 +93,52 @@ def read_range(stream_id: int, *, after: int, upto: int, limit: int) -> Range:
     return read_ranges([Asked(stream_id, after, upto, limit)])[0]
 
 
+#: Stands in no item: JSON text holds no control characters.
+_SEPARATOR = "\x1e"
+
+
 def read_ranges(asked: Sequence[Asked]) -> list[Range]:
     """The ranges, with the holes in them. One query for all; more only where something is missing.
 
-    What is past its time counts as expired here, also before retention has removed it.
+    What is past its time counts as expired here, also before retention has removed it. A range comes as one row:
+    sqlite3 lets go of the interpreter lock at every row, and under load takes long to get it back.
     """
     ends = [min(one.upto, one.after + one.limit) for one in asked]
-    expires = "extract(epoch from m.expires_at)" if sql.is_postgres() else "unixepoch(substr(m.expires_at,1,19))"
+    joined = "string_agg" if sql.is_postgres() else "group_concat"
+    seconds = (
+        "extract(epoch from m.expires_at)::bigint" if sql.is_postgres() else "unixepoch(substr(m.expires_at,1,19))"
+    )
+    live = f"CASE WHEN m.expires_at > {sql.moment()} THEN {_item_sql('s.name')} ELSE '' END"
     source = sql.rows("r", place="bigint", stream_id="bigint", after="bigint", upto="bigint")
     rows = sql.run(
-        f'SELECT r.place, m."offset", CASE WHEN m.expires_at > {sql.moment()} THEN {_item_sql("s.name")} END, {expires}'
+        f"SELECT r.place, {joined}(m.\"offset\"||' '||{seconds}||' '||{live}, %s)"
         f' FROM {source} JOIN messaging_message m ON m.stream_id = r.stream_id AND m."offset" > r.after'
         ' AND m."offset" <= r.upto JOIN messaging_stream s ON s.id = m.stream_id'
         " JOIN apps_registry_messagetype t ON t.id = m.type_id"
-        " LEFT JOIN apps_registry_service v ON v.id = m.service_id"
-        ' ORDER BY r.place, m."offset"',
+        " LEFT JOIN apps_registry_service v ON v.id = m.service_id GROUP BY r.place",
         sql.stamp(sql.now()),
+        _SEPARATOR,
         sql.packed((place, one.stream_id, one.after, ends[place]) for place, one in enumerate(asked)),
     )
-    found: list[list[Any]] = [[] for _ in asked]
-    for place, *row in rows:
-        found[place].append(row)
-    return [_range(one, end, rows) for one, end, rows in zip(asked, ends, found, strict=True)]
+    found = dict(rows)
+    return [_range(one, ends[place], found.get(place, "")) for place, one in enumerate(asked)]
 
 
-def _range(asked: Asked, upto: int, rows: list[Any]) -> Range:
+def _parsed(row: str) -> Item:
+    offset, expires, text = row.split(" ", 2)
+    return Item(int(offset), text, float(expires))
+
+
+def _range(asked: Asked, upto: int, row: str) -> Range:
     after = asked.after
-    items = [Item(offset, text, float(expires)) for offset, text, expires in rows if text is not None]
+    # Both engines join in the order they read; neither promises it.
+    read = sorted(map(_parsed, row.split(_SEPARATOR))) if row else []
+    items = [item for item in read if item.text]
     if upto <= after or len(items) == upto - after:
         return Range(after, max(after, upto), items, [])
-    if not rows and asked.upto > upto:
+    if not read and asked.upto > upto:
         upto = _end_of_hole(asked, upto)
-    expired = [Hole(offset, offset, "expired") for offset, text, _ in rows if text is None]
+    expired = [Hole(item.offset, item.offset, "expired") for item in read if not item.text]
     recorded = recorded_holes(asked.stream_id, after=after, upto=upto)
     found = rules.holes(after=after, upto=upto, stored=[item.offset for item in items], recorded=expired + recorded)
     return Range(after, upto, items, _joined(found))
