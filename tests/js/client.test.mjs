@@ -260,6 +260,7 @@ test("results of another history are refused, and the pull finds out", async () 
   assert.equal(phone.inspect().streams[PHONE].epoch, "e2");
   assert.deepEqual(seen.gaps, [{ stream: PHONE, from: 1, to: 0, reason: "reset" }]);
   assert.deepEqual(offsets(seen.messages), [1, 1]);
+  assert.deepEqual(seen.errors, []);
   assert.equal(server.stream(PHONE).processed, 1);
 });
 
@@ -573,6 +574,27 @@ test("stopped, nothing goes on; started again, it takes up where it was", async 
   assert.deepEqual(offsets(seen.messages), [1, 2]);
 });
 
+test("stopped before it has started: it does not start", async () => {
+  const server = new FakeServer(PHONE);
+  const { phone, clock } = aPhone(server);
+
+  const starting = phone.start();
+  phone.stop();
+  await starting;
+  await clock.pass(1000);
+
+  assert.equal(server.sockets.length, 0);
+  assert.equal(phone.inspect().state, "closed");
+  await assert.rejects(phone.join("room:lobby"), { code: "stopped" });
+  await phone.background();
+
+  phone.start();
+  phone.stop();
+  await phone.start();
+  await clock.pass(100);
+  assert.equal(phone.inspect().state, "live");
+});
+
 test("a store that fails: nothing is acknowledged that is not stored", async () => {
   const server = new FakeServer(PHONE);
   const storage = new MemoryStore();
@@ -618,9 +640,59 @@ test("a frame that makes no sense does not stop the client", async () => {
   assert.ok(seen.errors.length >= 1);
 });
 
+test("a room closed with messages under way: taken back in the background, told after them on return", async () => {
+  const server = new FakeServer("room:lobby");
+  const order = [];
+  const finish = [];
+  const { phone, clock } = await aPhoneThatIsLive(server, {
+    handlers: { "*": ({ offset }) => { order.push(offset); return new Promise((resolve) => finish.push(resolve)); } },
+    onStreamClosed: ({ head }) => order.push(`closed ${head}`),
+  });
+  server.publish("room:lobby", 1);
+  server.publish("room:lobby", 2);
+  server.stream("room:lobby").closed = true;
+  server.socket.push({ type: "stream_closed", stream: "room:lobby", head: 2 });
+  await clock.pass(10);
+
+  await phone.background();
+  finish[0]();
+  await clock.pass(100);
+  await phone.foreground();
+  await clock.pass(100);
+  finish[1]();
+  await clock.pass(100);
+
+  assert.deepEqual(order, [1, 2, "closed 2"]);
+});
+
+test("started again while a handler of before still runs: it waits, and no message is handled twice", async () => {
+  const server = new FakeServer(PHONE);
+  const begun = [];
+  const finish = [];
+  const { phone, clock } = await aPhoneThatIsLive(server, {
+    handlers: { turn: ({ offset }) => { begun.push(offset); return new Promise((resolve) => finish.push(resolve)); } },
+  });
+  server.publish(PHONE, 1);
+  await clock.pass(10);
+  phone.stop();
+  const again = phone.start();
+  await clock.pass(100);
+  assert.equal(phone.inspect().state, "closed");
+
+  finish[0]();
+  await again;
+  await clock.pass(100);
+
+  assert.deepEqual(begun, [1]);
+  assert.equal(server.stream(PHONE).processed, 1);
+});
+
 test("what the app does in a callback waits its turn", async () => {
   const server = new FakeServer(PHONE);
-  const { phone, clock, seen } = aPhone(server, { onState: (state) => { if (state === "live") phone.stop(); } });
+  server.publish(PHONE, 1);
+  const storage = new MemoryStore();
+  await storage.save({ streams: { [PHONE]: { epoch: "e1", done: 1, received: 1, processed: 0 } } });
+  const { phone, clock, seen } = aPhone(server, { storage, onState: (state) => { if (state === "live") phone.stop(); } });
 
   await phone.start();
   await clock.pass(1000);

@@ -158,7 +158,10 @@ test("the message says how it came and whether it came before", async () => {
 test("gaps and the closing keep their place", async () => {
   const order = [];
   const { seen, message, gap, closed } = aRunner({ turn: ({ offset }) => { order.push(offset); } }, {
-    onGap: async ({ from, to }) => { await null; order.push(`${from}-${to}`); },
+    onGap: async ({ from, to }) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      order.push(`${from}-${to}`);
+    },
     onClosed: ({ head }) => order.push(`closed ${head}`),
   });
 

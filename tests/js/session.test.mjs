@@ -120,7 +120,7 @@ describe("connecting", () => {
 
     bench.welcome([], { generation: 4 });
     assert.deepEqual(bench.states, ["waiting"]);
-    bench.do({ type: "timer", name: "backoff" }).do({ type: "opened", connection: bench.connection }).welcome([], { generation: 5 });
+    bench.do({ type: "timer", name: "backoff" }).do({ type: "opened", connection: bench.connection }).welcome([], { generation: 4 });
     assert.deepEqual(bench.states, ["live"]);
   });
 });
@@ -277,7 +277,7 @@ describe("foreground and background", () => {
     const bench = new Bench({ state: "background" }).connect().do({ type: "foreground" });
 
     bench.welcome([entry({ cut: 1, head: 1 })], { state: "background" }).message(2);
-    assert.deepEqual(bench.of("run"), []);
+    assert.deepEqual(bench.effects.map(({ kind }) => kind), ["buffered"]);
     bench.frame({ type: "notice_saved", re: 2, state: "foreground", state_seq: 3, streams: [entry({ cut: 1, head: 1 })] });
 
     assert.deepEqual(bench.of("pull").map(({ after, until }) => [after, until]), [[0, 1]]);
@@ -333,6 +333,82 @@ describe("receipts and results", () => {
     bench.do({ type: "timer", name: "flush" }, 20);
 
     assert.deepEqual(bench.sent, [{ type: "ack", stream: PHONE, epoch: "e1", upto: 1 }]);
+  });
+
+  test("what is not stored yet is neither acknowledged nor reported", () => {
+    const bench = live().message(1).handled(1, { status: "failed", code: "A", detail: "" }).message(2);
+    bench.do({ type: "handled", stream: PHONE, era: 1, upto: 2, outcome: { status: "failed", code: "B", detail: "" } });
+
+    bench.do({ type: "timer", name: "flush" }, 20);
+
+    const [ack, results] = bench.sent;
+    assert.equal(ack.upto, 1);
+    assert.deepEqual([results.upto, results.exceptions.map(({ code }) => code)], [1, ["A"]]);
+  });
+
+  test("results without an answer are sent again at once by the next connection", () => {
+    const bench = live().message(1).handled(1).do({ type: "timer", name: "flush" }, 20);
+    bench.do({ type: "closed", connection: 1, code: 1006 }).do({ type: "timer", name: "backoff" });
+    bench.do({ type: "opened", connection: bench.connection }).welcome([entry({ cut: 1, head: 1, received: 1 })], { generation: 2 });
+    assert.equal(bench.timer("flush"), 40);
+
+    bench.do({ type: "timer", name: "flush" }, 40);
+
+    assert.deepEqual(bench.sent.map(({ type, upto }) => [type, upto]), [["results", 1]]);
+  });
+
+  test("a server that takes less than was reported is not asked in a loop", () => {
+    const bench = live().message(1).handled(1).do({ type: "timer", name: "flush" }, 20);
+
+    bench.frame({ type: "results_saved", re: bench.sent.at(-1).id, stream: PHONE, processed: 0 }).do({ type: "timer", name: "flush" }, 20);
+
+    assert.deepEqual(bench.sent, []);
+    assert.equal(bench.timer("flush"), 980);
+  });
+
+  test("unsaved results of another history are not taken from the store", () => {
+    const row = (epoch, offset) => ({ stream: PHONE, epoch, offset, status: "failed", code: epoch, detail: "" });
+    const stored = { streams: { [PHONE]: { epoch: "e1", done: 2, received: 2, processed: 0 } }, results: [row("e0", 1), row("e1", 2)] };
+    const bench = new Bench({ stored }).connect().welcome([entry({ cut: 2, head: 2, received: 2 })]);
+
+    bench.do({ type: "timer", name: "flush" }, 20);
+
+    assert.deepEqual(bench.sent[0].exceptions.map(({ code }) => code), ["e1"]);
+  });
+
+  test("a write that ends after a reset does not count for the new history", () => {
+    const bench = live().message(1).message(2);
+    const late = { epoch: "e1", done: 2, received: 2, processed: 0 };
+    bench.frame({ type: "gap", stream: PHONE, from: 1, to: 0, reason: "reset", epoch: "e2" }).do({ type: "saved", streams: { [PHONE]: late } });
+    assert.equal(bench.timer("flush"), undefined);
+
+    bench.do({ type: "page", stream: PHONE, page: { pull: 1, epoch: "e2", processed: 0, cut: 0, messages: [], complete: true } });
+    bench.do({ type: "saved", streams: { [PHONE]: { ...late, epoch: "e2" } } }).do({ type: "timer", name: "flush" }, 20);
+
+    assert.deepEqual(bench.sent, []);
+  });
+
+  test("after a reset the values of the keys count anew", () => {
+    const bench = live();
+    const value = { type: "latest", stream: PHONE, name: "weather", key: "vienna", data: 1 };
+    bench.frame({ ...value, version: 9 });
+
+    bench.frame({ type: "gap", stream: PHONE, from: 1, to: 0, reason: "reset", epoch: "e2" });
+
+    assert.equal(bench.frame({ ...value, version: 1 }).of("latest").length, 1);
+  });
+
+  test("a reset that names no epoch learns it later, and forgets nothing for it", () => {
+    const bench = new Bench({ resume: "replay" }).connect().welcome([entry()], { resume: "replay" });
+    bench.frame({ type: "gap", stream: PHONE, from: 1, to: 3, reason: "reset" }).message(4).stored();
+    bench.do({ type: "closed", connection: 1, code: 1006 }).do({ type: "timer", name: "backoff" }).do({ type: "opened", connection: bench.connection });
+    bench.welcome([entry({ epoch: "e2", processed: 3, received: 3, cut: 4, head: 4 })], { generation: 2, resume: "replay" });
+    bench.frame({ type: "caught_up", stream: PHONE, upto: 4 });
+    bench.era = 2;
+
+    bench.handled(4).do({ type: "timer", name: "flush" }, 40);
+
+    assert.deepEqual(bench.sent.filter(({ type }) => type === "results").map(({ epoch, upto }) => [epoch, upto]), [["e2", 4]]);
   });
 
   test("results are cumulative, one frame at a time", () => {

@@ -52,6 +52,7 @@ export class Meanwhile {
   #lastRequest = 0;
   #noticed = [];
   #starting = null;
+  #life = 0; // counts the stops
 
   /** @param {Options & {WebSocket?: Function, fetch?: Function, clock?: object}} options */
   constructor(options) {
@@ -79,14 +80,17 @@ export class Meanwhile {
 
   /** Loads the store and connects. Resolves when that is under way; how it goes, `onState` says. */
   async start() {
-    if (this.#starting) return this.#starting;
-    if (this.#running) return undefined;
+    while (this.#starting) await this.#starting; // perhaps stopped meanwhile
+    if (this.#running) return;
     this.#starting = this.#start().finally(() => { this.#starting = null; });
-    return this.#starting;
+    await this.#starting;
   }
 
   /** Closes the connection and stays away. Handlers that run finish, and what they did is stored. */
-  stop() { this.#handle({ type: "stop" }); }
+  stop() {
+    this.#life += 1;
+    this.#handle({ type: "stop" });
+  }
 
   /** The app is in the background. Resolves when the server knows, or when there is nobody to tell. */
   background() { return this.#notice(() => this.#background({ leaving: false })); }
@@ -131,10 +135,12 @@ export class Meanwhile {
   }
 
   async #start() {
+    const life = this.#life;
     await this.#runner.idle(); // of a life before this one
     await this.#writer.idle();
     this.#assemble();
     const stored = await this.#load();
+    if (life !== this.#life) return; // stopped meanwhile
     this.#lifecycle.start({
       background: ({ leaving }) => this.#background({ leaving }),
       foreground: () => this.#handle({ type: "foreground" }),

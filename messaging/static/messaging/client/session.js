@@ -312,6 +312,10 @@ export class Session {
   // --- joins and leaves ---
 
   #ask(asked) {
+    if (this.#state === "closed") {
+      this.#emit({ effect: "answer", request: asked.request, error: new MeanwhileError("stopped") });
+      return;
+    }
     this.#outbox.add(asked);
     this.#emit(this.#outbox.saving);
     if (this.#welcomed) this.#request(asked);

@@ -58,7 +58,7 @@ export class Track {
   /** The server told where it stands. `fresh`: on a new connection, so what was asked before is unanswered for good. */
   entry({ epoch, processed, received = 0, latest_received: latest = 0 }, fresh) {
     if (epoch !== this.epoch) { // it counts another history: `merge.begin` takes that over
-      this.reports.refused({ code: "epoch_changed" }, 0);
+      if (this.epoch !== null) this.reports.refused({ code: "epoch_changed" }, 0);
       return;
     }
     if (fresh) this.reports.begin(processed);
