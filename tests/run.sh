@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# All tests: on SQLite in one process, then what touches the database again on PostgreSQL and Redis with two processes.
+# Arguments go to pytest. PostgreSQL and Redis are the tests' own, unless DATABASE_URL and REDIS_URL name others.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+export VAR_DIR=$folder/var
+
+# The SDK's tests need Node.js 20: where the system's is missing or older, the one that Playwright brings.
+if ! node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then
+  ln -s "$("$python" -c 'import pathlib, playwright; print(pathlib.Path(playwright.__file__).parent / "driver" / "node")')" "$folder/node"
+  PATH=$folder:$PATH
+fi
+
+database_url=${DATABASE_URL:-} redis_url=${REDIS_URL:-}
+unset DATABASE_URL REDIS_URL
+engines=()
+if [ -n "$database_url" ] && [ -n "$redis_url" ]; then
+  engines=(env "DATABASE_URL=$database_url" "REDIS_URL=$redis_url")
+elif missing=$("$python" -m tests.engines.private); then
+  engines=("$python" -m tests.engines.private)
+elif [ "${CI:-}" = true ]; then
+  echo "The tests on PostgreSQL and Redis cannot run: $missing" >&2
+  exit 1
+else
+  echo "Left out, the tests on PostgreSQL and Redis: $missing"
+fi
+
+"$python" -m pytest "$@"
+if [ ${#engines[@]} -gt 0 ]; then
+  echo "And again on PostgreSQL and Redis:"
+  # Left out: what touches no database, and what brings its own engines.
+  "${engines[@]}" "$python" -m pytest -m "not browser" --ignore=tests/protocol --ignore=tests/engines "$@"
+fi
