@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from msgspec import Raw
@@ -30,7 +31,7 @@ def items(service: Service, *, after: int, limit: int) -> list[dict[str, Any]]:
 
 
 def _item(
-    position: int,
+    position: int | None,
     device: str,
     stream: str,
     first: int,
@@ -39,7 +40,7 @@ def _item(
     code: str,
     detail: str,
     value: str | None,
-    reported_at: Any,
+    reported_at: datetime,
 ) -> dict[str, Any]:
     told = {} if value is None else {"value": Raw(value.encode())}
     return {

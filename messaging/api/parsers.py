@@ -41,7 +41,7 @@ class JSONTextParser(StrictJSONParser):
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> str:
+    ) -> Any:
         return _text(stream)[0]
 
 

@@ -50,7 +50,7 @@ class MessageItem(Shape):
     name = s.CharField()
     time = s.DateTimeField()
     service = s.CharField(allow_null=True)
-    data = s.JSONField()
+    data = s.JSONField()  # type: ignore[assignment]
 
 
 class LatestItem(Shape):
@@ -61,7 +61,7 @@ class LatestItem(Shape):
     coalesced = s.IntegerField(help_text="How many updates of this key it stands for.")
     time = s.DateTimeField()
     service = s.CharField(allow_null=True)
-    data = s.JSONField()
+    data = s.JSONField()  # type: ignore[assignment]
 
 
 class GapItem(Shape):
@@ -166,7 +166,7 @@ class To(s.Field[Any, Any, Any, Any]):
 class Draft(Shape):
     to = To(help_text="device:NAME, user:NAME, room:NAME, or a list of these.")
     name = s.CharField(max_length=128, help_text="The message type.")
-    data = s.JSONField()
+    data = s.JSONField()  # type: ignore[assignment]
     key = s.CharField(
         required=False, allow_blank=True, max_length=128, help_text="What `latest` values replace each other by."
     )

@@ -15,11 +15,13 @@ from rest_framework import exceptions
 
 from apps_registry.errors import BadKey, DeviceRevoked, TokenExpired
 from apps_registry.models import Device
+from config.http import OneHopHandler
 from messaging.api import problems
 from messaging.log import pending
 from messaging.protocol.codes import CODES
 from messaging.protocol.errors import ProtocolError
-from tests.api.callers import Caller, problem
+from tests.api.callers import Caller, problem, service_caller
+from tests.conftest import World
 
 
 def said(exc: Exception) -> HttpResponse:
@@ -151,6 +153,23 @@ def test_only_json_is_spoken(idle_node: object, phone_api: Caller) -> None:
     answer = Client().get("/api/v1/me", headers={**phone_api.headers, "Accept": "text/html"})
 
     assert problem(answer) == (406, "not_acceptable")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_body_sent_in_chunks_is_read(node: object, world: World) -> None:
+    """Such a request names no length; it must not be taken for an empty one."""
+    key = service_caller(world.game).headers["Authorization"].encode()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/types",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"authorization", key), (b"content-type", b"application/json")],
+    }
+
+    status, _, content = OneHopHandler()._respond(scope, b'{"name": "order", "delivery": "every"}')
+
+    assert (status, json.loads(content)["name"]) == (201, "order")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/nothing", "/api/v1/pending/", "/api/v1/messages/room:x/-1"])
