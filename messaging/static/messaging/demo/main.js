@@ -23,7 +23,7 @@ const scene = new Scene(name);
 const phone = new Phone();
 const log = new MessageLog(byTestId("messages"));
 const ledger = new Ledger((entry) => { log.entry(entry); changed(); });
-const tracks = new Map([[`device:${name}`, "To this device"], [room, "To everybody in the room"]].map(
+const tracks = new Map([[`device:${name}`, "To this device"], [room, "To the room"]].map(
   ([stream, title]) => [stream, new Track(document.getElementById("tracks"), { stream, title }, ledger)],
 ));
 let seen = null; // the device as the server sees it
@@ -36,7 +36,7 @@ const device = new Device({
   tell: {
     perform: (message) => scene.perform(message),
     stumbled: () => { press("fail-next", false); scene.stumble(); },
-    value: (value) => { homecoming?.value(value); log.value(value); scene.weather(value.data); changed(); },
+    value: (value) => { homecoming?.value(value); log.value(value); scene.weather(value.data); services.soon(); changed(); },
     passing: (message) => { log.passing(message); scene.chat(message.data?.text ?? ""); },
     gap: (gap) => { log.gap(gap); changed(); },
     state, changed,

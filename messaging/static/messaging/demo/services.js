@@ -37,20 +37,24 @@ export class Services {
     this.#failed = failed;
     const buttons = { walk: () => this.move("walk"), turn: () => this.move("turn"), sit: () => this.move("sit"), burst: () => this.burst(),
       weather: () => this.weather(), gift: () => this.gift(), chat: () => this.chat() };
-    for (const [name, send] of Object.entries(buttons)) byTestId(`publish-${name}`).addEventListener("click", () => this.#try(send));
+    for (const [name, send] of Object.entries(buttons)) byTestId(`publish-${name}`).addEventListener("click", () => send().catch(failed));
     document.addEventListener("visibilitychange", () => this.soon());
     this.#ask(device);
   }
 
   move(name, count = 1) { return this.#publish({ to: this.#device, name, data: {}, count }); }
 
-  async burst() { for (const [name, count] of ROUTE) await this.move(name, count); }
+  burst() {
+    return busy("publish-burst", async () => { for (const [name, count] of ROUTE) await this.move(name, count); });
+  }
 
-  async weather() {
-    for (let change = 0; change < 5; change += 1) {
-      const [sky, degrees] = SKIES[(this.#sky += 1) % SKIES.length];
-      await this.#publish({ to: this.#room, name: "weather", key: "sky", data: { sky, degrees } });
-    }
+  weather() {
+    return busy("publish-weather", async () => {
+      for (let change = 0; change < 5; change += 1) {
+        const [sky, degrees] = SKIES[(this.#sky += 1) % SKIES.length];
+        await this.#publish({ to: this.#room, name: "weather", key: "sky", data: { sky, degrees } });
+      }
+    });
   }
 
   gift() { return this.#publish({ to: this.#room, name: "gift", data: { from: GIVERS[(this.#gifts += 1) % GIVERS.length] } }); }
@@ -61,14 +65,6 @@ export class Services {
   soon() {
     if (this.#asking) this.#again = true;
     else this.#schedule(SOON_MS);
-  }
-
-  async #try(send) {
-    try {
-      await send();
-    } catch (error) {
-      this.#failed(error);
-    }
   }
 
   async #publish(message) {
@@ -123,5 +119,18 @@ export class Services {
     if (tally.said) parts.push(" · ", el("b", {}, tally.said), " said");
     if (tally.failed) parts.push(" · ", el("b", { class: "bad" }, tally.failed), " failed");
     document.querySelector(`[data-tally="${service}"]`).replaceChildren(...parts);
+  }
+}
+
+/** What takes several publishes is not begun anew before it is through; the keyboard stays where it was. */
+async function busy(id, send) {
+  const button = byTestId(id);
+  const focused = document.activeElement === button;
+  button.disabled = true;
+  try {
+    await send();
+  } finally {
+    button.disabled = false;
+    if (focused && document.activeElement === document.body) button.focus();
   }
 }

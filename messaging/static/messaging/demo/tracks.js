@@ -1,6 +1,6 @@
 /** A stream as a tape of offsets, with the cursors on it: processed ≤ received ≤ cut ≤ head. */
 
-import { el, svg } from "./dom.js";
+import { count, el, svg } from "./dom.js";
 
 const CELL = 13;
 const LEAST = 3;
@@ -84,7 +84,7 @@ export class Track {
   #words({ waiting, buffered, values, updates }) {
     const words = [];
     if (waiting) words.push(`${waiting} waiting`);
-    if (values) words.push(`${values} newest value for ${updates}`);
+    if (values) words.push(`${count(values, "value")} for ${count(updates, "update")}`);
     const told = [words.join(" · ")];
     if (buffered) told.push(words.length ? " · " : "", this.#buffered, " buffered");
     else told.push(this.#buffered);
