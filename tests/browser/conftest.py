@@ -37,7 +37,8 @@ def game_service(demo: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+# Of this package, not of the session: Playwright's sync API keeps an event loop running as long as it lives.
+@pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with chromium(tmp_path_factory.mktemp("chromium")) as running:
         yield running
