@@ -71,6 +71,7 @@ class DeviceConsumer(SocketConsumer):
             mode=frame.resume,
             window=Window(max_count=settings.MEANWHILE_WINDOW, max_bytes=settings.MEANWHILE_WINDOW_BYTES),
             fetch=self.node.hub.fetch,
+            token_version=self.device.token_version,
         )
         self.send(
             wire.frame(
@@ -241,6 +242,7 @@ class DeviceConsumer(SocketConsumer):
             self.link.error(ProtocolError("bad_token", "This is another device's token."), frame.id)
             return
         self.token_ends = opened.claims.expires_at + LEEWAY
+        session.token_version = opened.device.token_version
         ends = wire.instant(datetime.fromtimestamp(opened.claims.expires_at, UTC))
         self.send(wire.frame("refreshed", frame.id, expires_at=ends))
 

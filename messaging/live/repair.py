@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from typing import Protocol
 
 from msgspec import Struct
 
+from apps_registry.models import ServiceKey
 from messaging.live.hub import Hub
 from messaging.live.reader import Reader
 from messaging.live.session import Session
@@ -24,30 +26,63 @@ class Standing(Struct):
     state: str
     state_seq: int
     streams: int
+    token_version: int
     revoked: bool
 
 
-def standings(devices: Collection[int]) -> dict[int, Standing]:
-    """Presence and rights of devices. One query; devices that are gone are missing."""
-    source = sql.rows("r", id="bigint")
+def changed_standings(sessions: Collection[Session]) -> dict[int, Standing | None]:
+    """The devices of which something else is true than their sessions believe; None: the device is gone.
+
+    One query; rows only for those.
+    """
+    source = sql.rows("r", id="bigint", generation="bigint", state_seq="bigint", streams="bigint", token="bigint")
+    streams = "(SELECT count(*) FROM messaging_subscription u WHERE u.device_id = r.id)"
     rows = sql.run(
-        "SELECT d.id, p.generation, p.state, p.state_seq,"
-        " (SELECT count(*) FROM messaging_subscription u WHERE u.device_id = d.id), d.revoked_at IS NOT NULL"
-        f" FROM {source} JOIN apps_registry_device d ON d.id = r.id JOIN messaging_presence p ON p.device_id = d.id",
-        sql.packed((device,) for device in devices),
+        f"SELECT r.id, d.id, p.generation, p.state, p.state_seq, {streams}, d.token_version, d.revoked_at IS NOT NULL"
+        f" FROM {source} LEFT JOIN apps_registry_device d ON d.id = r.id"
+        " LEFT JOIN messaging_presence p ON p.device_id = d.id"
+        " WHERE d.id IS NULL OR d.revoked_at IS NOT NULL OR d.token_version <> r.token"
+        f" OR p.generation <> r.generation OR p.state_seq <> r.state_seq OR r.streams <> {streams}",
+        sql.packed((s.device_id, s.generation, s.state_seq, len(s.ways), s.token_version) for s in sessions),
     )
-    return {id: Standing(*sql.truth(place)) for id, *place in rows}
+    return {id: None if found is None else Standing(*sql.truth(place)) for id, found, *place in rows}
+
+
+class Caller(Protocol):
+    """A service's connection."""
+
+    @property
+    def key_id(self) -> int: ...
+
+    def bye(self, code: str, *, detail: str = "", retry_after_ms: int = 0) -> None: ...
+
+    def check(self, now: float) -> None: ...
+
+
+async def keys(callers: Collection[Caller], reader: Reader) -> None:
+    """Ends the connections whose key has been revoked."""
+    open_ids = {caller.key_id for caller in callers}
+    if not open_ids:
+        return
+    valid = await reader.ask(
+        lambda: set(ServiceKey.objects.filter(pk__in=open_ids, revoked_at=None).values_list("pk", flat=True))
+    )
+    for caller in list(callers):
+        if caller.key_id in open_ids - valid:
+            caller.bye("bad_key", detail="The key has been revoked.")
 
 
 async def streams(hub: Hub, reader: Reader, only: Collection[int] | None = None) -> None:
     """Compares heads, versions, epochs and closings of the streams that have sessions here."""
     wanted = [id for id in (hub.streams if only is None else only) if id in hub.streams]
     for start in range(0, len(wanted), CHUNK):
-        chunk = wanted[start : start + CHUNK]
-        found = await reader.ask(lambda chunk=chunk: reading.heads(chunk))  # type: ignore[misc]
+        here = [hub.streams[id] for id in wanted[start : start + CHUNK] if id in hub.streams]
+        known = [reading.Known(s.id, s.head, s.version, s.epoch, s.closed) for s in here]
+        found = await reader.ask(lambda known=known: reading.news_of(known))  # type: ignore[misc]
         for id, head in found.items():
             _compare(hub, id, head)
     if only is None:
+        hub.ask_again()
         await _holds(hub, reader)
 
 
@@ -90,14 +125,15 @@ async def devices(hub: Hub, reader: Reader, only: Collection[int] | None = None)
     wanted = [id for id in (hub.sessions if only is None else only) if id in hub.sessions]
     for start in range(0, len(wanted), CHUNK):
         before = {id: hub.sessions[id] for id in wanted[start : start + CHUNK] if id in hub.sessions}
-        found = await reader.ask(lambda before=before: standings(before.keys()))  # type: ignore[misc]
-        moved = []
-        for id, session in before.items():
-            if hub.sessions.get(id) is session:
-                standing = found.get(id)
-                _check(hub, session, standing)
-                if standing and not session.over and (only is not None or standing.streams != len(session.ways)):
-                    moved.append(session)
+        found = await reader.ask(lambda before=before: changed_standings(before.values()))  # type: ignore[misc]
+        for id, standing in found.items():
+            if hub.sessions.get(id) is before[id]:
+                _check(hub, before[id], standing)
+        moved = [
+            session
+            for id, session in before.items()
+            if not session.over and (only is not None or ((one := found.get(id)) and one.streams != len(session.ways)))
+        ]
         if moved:
             await _memberships(hub, reader, moved)
 
@@ -120,6 +156,8 @@ async def _memberships(hub: Hub, reader: Reader, sessions: Collection[Session]) 
 def _check(hub: Hub, session: Session, standing: Standing | None) -> None:
     if standing is None or standing.revoked:
         session.link.bye("device_revoked")
+    elif standing.token_version != session.token_version:
+        session.link.bye("token_expired", detail="The token has been made void; come back with a new one.")
     elif standing.generation > session.generation:
         hub.taken_over(session.device_id, time.monotonic())
         hub.drop(session)

@@ -89,11 +89,13 @@ class Session:
         mode: str,
         window: Window,
         fetch: Callable[[Way, int, int], None],
+        token_version: int = 1,
     ) -> None:
         self.link = link
         self.device_id = device_id
         self.device = device
         self.app_id = app_id
+        self.token_version = token_version
         self.generation = here.generation
         self.state = here.state
         self.state_seq = here.state_seq

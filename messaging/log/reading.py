@@ -230,12 +230,24 @@ class Head(Struct):
     closed: bool
 
 
-def heads(streams: Collection[int]) -> dict[int, Head]:
-    """The heads of streams. One query."""
-    source = sql.rows("r", id="bigint")
+class Known(NamedTuple):
+    """What this process believes of a stream."""
+
+    stream_id: int
+    head: int
+    version: int
+    epoch: str
+    closed: bool
+
+
+def news_of(streams: Iterable[Known]) -> dict[int, Head]:
+    """The streams of which something else is true than is believed. One query; rows only for those."""
+    source = sql.rows("r", id="bigint", head="bigint", version="bigint", epoch="text", closed="boolean")
+    closed = "r.closed" if sql.is_postgres() else "(r.closed <> 0)"
     rows = sql.run(
         "SELECT s.id, s.head, s.tail, s.version, s.epoch, s.closed_at IS NOT NULL"
-        f" FROM {source} JOIN messaging_stream s ON s.id = r.id",
-        sql.packed((id,) for id in streams),
+        f" FROM {source} JOIN messaging_stream s ON s.id = r.id WHERE s.head > r.head OR s.version > r.version"
+        f" OR s.epoch <> r.epoch OR (s.closed_at IS NOT NULL) <> {closed}",
+        sql.packed(streams),
     )
     return {id: Head(*sql.truth(place)) for id, *place in rows}

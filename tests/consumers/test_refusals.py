@@ -269,3 +269,12 @@ async def test_large_numbers_and_texts_pass_through_unchanged(phone: Phone, game
     pushed = await socket.expect("message")
 
     assert pushed["data"] == json.loads(data)
+
+
+async def test_a_token_made_void_ends_the_open_connection(phone: Phone, game_service: Service, house: House) -> None:
+    socket, _ = await phone.connect()
+
+    # Registered for another user: tokens of the one before must not open the new one's streams.
+    await game_service.http.post("/api/v1/devices", json={"device": phone.name, "user": f"{phone.user}-too"})
+
+    await ends(socket, 4005, "token_expired")
