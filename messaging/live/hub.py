@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
+from messaging import failpoints
 from messaging.live.reader import Reader, Together
 from messaging.live.session import Session, Way
 from messaging.live.stream import LiveStream
@@ -51,6 +52,7 @@ class Hub:
         self._left = left
         self._hold_timeout = hold_timeout
         self._take_overs: dict[int, deque[float]] = {}
+        self._refused: list[Way] = []
         self._ranges: dict[Asked, list[Way]] = {}
         self._together: Together[Asked, Range] = Together(reader, reading.read_ranges, most=RANGES)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,6 +182,8 @@ class Hub:
                     touched[way.session.device_id] = way.session
         for session in touched.values():
             session.pump()
+        if touched:
+            failpoints.hit("publish.after_push")
         for value in effects.values:
             stream = self.streams.get(value.stream_id)
             if stream:
@@ -214,11 +218,17 @@ class Hub:
         ways = self._ranges.pop(asked)
         if answer.cancelled() or answer.exception():
             # The database is away: the ways ask again at the next repair round.
-            for way in ways:
-                way.fetching = False
+            self._refused.extend(ways)
             return
         for way in ways:
             way.session.fetched(way, answer.result())
+
+    def ask_again(self) -> None:
+        """Ways whose read the database refused try once more."""
+        ways, self._refused = self._refused, []
+        for way in ways:
+            way.fetching = False
+            way.session.pump()
 
     async def send_unread(self, session: Session) -> None:
         ways = {way.subscription_id: way for way in session.ways.values() if way.stream.version}
