@@ -20,7 +20,7 @@ from apps_registry.models import App, Device, MessageType, Scope, Service, Servi
 
 @admin.register(App)
 class AppAdmin(admin.ModelAdmin):
-    list_display = ("name", "created_at")
+    list_display = ("name", "room_rate", "created_at")
     search_fields = ("name",)
     readonly_fields = ("created_at",)
     actions = ("void_device_tokens",)
@@ -33,7 +33,7 @@ class AppAdmin(admin.ModelAdmin):
 
     class TypeInline(admin.TabularInline):
         model = MessageType
-        fields = ("name", "delivery", "ttl_seconds", "result_required", "on_failure")
+        fields = ("name", "delivery", "priority", "ttl_seconds", "result_required", "on_failure")
         extra = 0
         show_change_link = True
 
@@ -137,9 +137,9 @@ class MessageTypeForm(forms.ModelForm):
 @admin.register(MessageType)
 class MessageTypeAdmin(admin.ModelAdmin):
     form = MessageTypeForm
-    list_display = ("name", "app", "delivery", "ttl_seconds", "result_required", "on_failure")
+    list_display = ("name", "app", "delivery", "priority", "ttl_seconds", "result_required", "on_failure")
     list_editable = ("delivery",)
-    list_filter = ("app", "delivery")
+    list_filter = ("app", "delivery", "priority")
     list_select_related = ("app",)
     search_fields = ("name",)
     filter_horizontal = ("report_to",)

@@ -30,6 +30,13 @@ class App(models.Model):
 
     name = models.CharField(max_length=128, unique=True, validators=[NAME])
     signing_key = models.CharField(max_length=128, default=new_signing_key, editable=False)
+    room_rate = models.PositiveIntegerField(
+        "room rate (messages/s)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        help_text="What a room takes a second; beyond, messages of low priority are shed first. Empty: unbounded.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -114,6 +121,12 @@ class Delivery(models.TextChoices):
     TRANSIENT = "transient", "transient: live and foreground only"
 
 
+class Priority(models.TextChoices):
+    LOW = "low", "low: the first to be shed"
+    NORMAL = "normal"
+    CONTROL = "control", "control: never shed"
+
+
 class OnFailure(models.TextChoices):
     CONTINUE = "continue", "go on with the next message"
     STOP = "stop", "stop the stream"
@@ -125,6 +138,12 @@ class MessageType(models.Model):
     app = models.ForeignKey(App, models.CASCADE, related_name="types")
     name = models.CharField(max_length=128, validators=[NAME])
     delivery = models.CharField(max_length=9, choices=Delivery, default=Delivery.EVERY)
+    priority = models.CharField(
+        max_length=7,
+        choices=Priority,
+        default=Priority.NORMAL,
+        help_text="Which messages a room sheds first when more comes than the app's room rate.",
+    )
     ttl_seconds = models.PositiveIntegerField(
         "time to live (s)",
         null=True,
@@ -143,6 +162,7 @@ class MessageType(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["app", "name"], name="type_unique_in_app"),
             models.CheckConstraint(condition=Q(delivery__in=Delivery.values), name="type_delivery_known"),
+            models.CheckConstraint(condition=Q(priority__in=Priority.values), name="type_priority_known"),
             models.CheckConstraint(condition=Q(on_failure__in=OnFailure.values), name="type_on_failure_known"),
         ]
 

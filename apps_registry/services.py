@@ -27,6 +27,7 @@ from apps_registry.models import (
     Device,
     MessageType,
     OnFailure,
+    Priority,
     Scope,
     Service,
     ServiceKey,
@@ -134,6 +135,7 @@ def set_type(
     app: App,
     name: str,
     delivery: str,
+    priority: str = Priority.NORMAL,
     ttl_seconds: int | None = None,
     result_required: bool = True,
     on_failure: str = OnFailure.CONTINUE,
@@ -147,10 +149,13 @@ def set_type(
     check_report_to(app=app, services=services)
     if delivery not in Delivery.values:
         raise ValidationError({"delivery": f"{delivery!r} is no delivery. Say {', '.join(Delivery.values)}."})
+    if priority not in Priority.values:
+        raise ValidationError({"priority": f"{priority!r} is unknown. Say {', '.join(Priority.values)}."})
     if on_failure not in OnFailure.values:
         raise ValidationError({"on_failure": f"{on_failure!r} is unknown. Say {', '.join(OnFailure.values)}."})
     told = {
         "delivery": str(delivery),
+        "priority": str(priority),
         "ttl_seconds": ttl_seconds,
         "result_required": result_required,
         "on_failure": str(on_failure),

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps_registry.models import LONGEST_TTL, Delivery, OnFailure
+from apps_registry.models import LONGEST_TTL, Delivery, OnFailure, Priority
 from messaging.protocol.names import MAX_OFFSET
 
 
@@ -28,6 +28,9 @@ class DeviceBody(serializers.Serializer[Any]):
 
 class TypeChanges(serializers.Serializer[Any]):
     delivery = serializers.ChoiceField(choices=Delivery.values, required=False)
+    priority = serializers.ChoiceField(
+        choices=Priority.values, required=False, help_text="What a room sheds first when too much comes."
+    )
     ttl = serializers.IntegerField(
         min_value=1,
         max_value=LONGEST_TTL,

@@ -44,6 +44,8 @@ def _database() -> Iterable[str]:
     (streams, stored) = _row("SELECT count(*), coalesce(sum(head - tail + 1), 0) FROM messaging_stream")
     yield _one("meanwhile_streams", "gauge", "Streams.", streams)
     yield _one("meanwhile_log_span_messages", "gauge", "Offsets from tail to head, summed over streams.", stored)
+    (shed,) = _row("SELECT coalesce(sum(shed), 0) FROM messaging_stream")
+    yield _one("meanwhile_shed_messages_total", "counter", "Messages rooms shed under their app's rate.", shed)
     states = dict(sql.run("SELECT state, count(*) FROM messaging_presence GROUP BY state"))
     yield _family(
         "meanwhile_devices",

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers as s
 
-from apps_registry.models import Delivery, OnFailure
+from apps_registry.models import Delivery, OnFailure, Priority
 from messaging.models import GapReason, PresenceState, ResultStatus, StreamKind
 
 #: What a device may say; what it is told has more (settings name the two apart).
@@ -186,6 +186,7 @@ class Placed(Shape):
     stream = s.CharField(required=False)
     offset = s.IntegerField(required=False)
     version = s.IntegerField(required=False)
+    shed = s.BooleanField(required=False, help_text="True: the room had too much to send; members get a gap.")
     problem = Problem(required=False)
 
 
@@ -287,6 +288,7 @@ class StreamAbout(Shape):
     epoch = s.CharField()
     head = s.IntegerField()
     tail = s.IntegerField()
+    shed = s.IntegerField(help_text="Messages that were shed under the app's room rate.")
     members = s.IntegerField()
     created_at = s.DateTimeField()
     closed_at = s.DateTimeField(allow_null=True)
@@ -317,6 +319,7 @@ class Closed(Shape):
 class TypeAbout(Shape):
     name = s.CharField()
     delivery = s.ChoiceField(choices=Delivery.values)
+    priority = s.ChoiceField(choices=Priority.values)
     ttl = s.IntegerField(allow_null=True)
     result_required = s.BooleanField()
     on_failure = s.ChoiceField(choices=OnFailure.values)

@@ -128,6 +128,7 @@ def _told(rows: Sequence[Stream]) -> list[dict[str, Any]]:
             "epoch": row.epoch,
             "head": row.head,
             "tail": row.tail,
+            "shed": row.shed,
             "members": row.members,  # type: ignore[attr-defined]
             "created_at": telling.moment(row.created_at),
             "closed_at": telling.moment(row.closed_at),

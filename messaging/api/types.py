@@ -52,6 +52,7 @@ class OneType(ServiceView):
             row = _find(_types(app).select_for_update(), name)
             before = {
                 "delivery": row.delivery,
+                "priority": row.priority,
                 "ttl_seconds": row.ttl_seconds,
                 "result_required": row.result_required,
                 "on_failure": row.on_failure,
@@ -97,6 +98,7 @@ def _told(rows: Sequence[MessageType]) -> list[dict[str, Any]]:
         {
             "name": row.name,
             "delivery": row.delivery,
+            "priority": row.priority,
             "ttl": row.ttl_seconds,
             "result_required": row.result_required,
             "on_failure": row.on_failure,

@@ -122,8 +122,9 @@ def _item(placed: list[Placed], many: bool) -> str:
 def _place(one: Placed) -> str:
     if isinstance(one, ProtocolError):
         return _problem(one)
+    shed = ',"shed":true' if one.shed else ""
     if one.offset is not None:
-        return f'{{"stream":"{one.stream}","offset":{one.offset}}}'
+        return f'{{"stream":"{one.stream}","offset":{one.offset}{shed}}}'
     if one.version is not None:
         return f'{{"stream":"{one.stream}","version":{one.version}}}'
-    return f'{{"stream":"{one.stream}"}}'
+    return f'{{"stream":"{one.stream}"{shed}}}'

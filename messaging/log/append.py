@@ -13,10 +13,11 @@ from typing import Any
 from django.conf import settings
 from msgspec import Struct
 
+from messaging import failpoints
 from messaging.log import sql
 from messaging.log.effects import Appended, Effects, Item, NewValue, Passing
 from messaging.models import new_epoch
-from messaging.protocol import rules, wire
+from messaging.protocol import rules, shedding, wire
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.names import stream_kind
 
@@ -36,11 +37,15 @@ class Publication(Struct):
 
 
 class Stored(Struct):
-    """Where a message got to: offset for `every`, version for `latest`, neither for `transient`."""
+    """Where a message got to: offset for `every`, version for `latest`, neither for `transient`.
+
+    `shed`: the room had more to send than its app's rate. An `every` message has its offset, and is a gap.
+    """
 
     stream: str
     offset: int | None = None
     version: int | None = None
+    shed: bool = False
 
 
 Placed = Stored | ProtocolError
@@ -51,6 +56,9 @@ class _Type:
     id: int
     delivery: str
     ttl: int | None
+    priority: str
+    #: Of the app: messages a second a room takes.
+    room_rate: int | None
 
 
 @dataclass(slots=True)
@@ -62,8 +70,12 @@ class _Log:
     head: int
     version: int
     closed: bool
+    busy_until: float
     items: list[Item] = field(default_factory=list)
     touched: bool = False
+    shed: int = 0
+    #: Offsets of `every` messages among those.
+    gaps: list[int] = field(default_factory=list)
 
 
 _Key = tuple[int, str]
@@ -79,17 +91,20 @@ def append(publications: Sequence[Publication], effects: Effects) -> list[list[P
     logs = _lock(publications, types)
     run = _Run(sql.now(), types, logs, _known_ids(publications, logs))
     placed = [[run.place(publication, stream) for stream in publication.to] for publication in publications]
+    failpoints.hit("publish.before_insert")
     run.write(effects)
+    failpoints.hit("publish.after_insert")
     return placed
 
 
 def _types(apps: set[int]) -> dict[_Key, _Type]:
     found = sql.run(
-        "SELECT app_id, name, id, delivery, ttl_seconds FROM apps_registry_messagetype"
-        f" WHERE app_id IN ({','.join(['%s'] * len(apps))})",
+        "SELECT t.app_id, t.name, t.id, t.delivery, t.ttl_seconds, t.priority, a.room_rate"
+        " FROM apps_registry_messagetype t JOIN apps_registry_app a ON a.id = t.app_id"
+        f" WHERE t.app_id IN ({','.join(['%s'] * len(apps))})",
         *apps,
     )
-    return {(app, name): _Type(id, delivery, ttl) for app, name, id, delivery, ttl in found}
+    return {(app, name): _Type(*rest) for app, name, *rest in found}
 
 
 def _lock(publications: Sequence[Publication], types: dict[_Key, _Type]) -> dict[_Key, _Log]:
@@ -123,8 +138,8 @@ def create(streams: Sequence[tuple[int, str | None, str, str]]) -> None:
     """Makes streams that do not exist yet: (app, kind, name, epoch). Idempotent."""
     source = sql.rows("r", app_id="bigint", kind="text", name="text", epoch="text")
     sql.run(
-        "INSERT INTO messaging_stream (app_id, kind, name, epoch, head, tail, version)"
-        f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0 FROM {source} WHERE true"
+        "INSERT INTO messaging_stream (app_id, kind, name, epoch, head, tail, version, busy_until, shed)"
+        f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0, 0, 0 FROM {source} WHERE true"
         " ON CONFLICT (app_id, name) DO NOTHING",
         sql.packed(streams),
     )
@@ -133,12 +148,15 @@ def create(streams: Sequence[tuple[int, str | None, str, str]]) -> None:
 def _select(keys: dict[_Key, bool]) -> dict[_Key, _Log]:
     source = sql.rows("r", app_id="bigint", name="text")
     found = sql.run(
-        "SELECT s.id, s.app_id, s.name, s.head, s.version, s.closed_at IS NOT NULL"
+        "SELECT s.id, s.app_id, s.name, s.head, s.version, s.closed_at IS NOT NULL, s.busy_until"
         f" FROM {source} JOIN messaging_stream s ON s.app_id = r.app_id AND s.name = r.name"
         f" ORDER BY s.id{sql.lock('s')}",
         sql.packed(keys),
     )
-    return {(app, name): _Log(id, name, head, version, bool(closed)) for id, app, name, head, version, closed in found}
+    return {
+        (app, name): _Log(id, name, head, version, bool(closed), busy_until)
+        for id, app, name, head, version, closed, busy_until in found
+    }
 
 
 def _known_ids(publications: Sequence[Publication], logs: dict[_Key, _Log]) -> dict[tuple[int, str], tuple[Any, ...]]:
@@ -193,7 +211,11 @@ class _Run:
         if type.delivery == rules.EVERY:
             return self._every(publication, type, log)
         if type.delivery == rules.LATEST:
+            self._takes(type, log, shedding.CONTROL)
             return self._latest(publication, type, log)
+        if not self._takes(type, log, type.priority):
+            log.shed += 1
+            return Stored(log.name, shed=True)
         text = wire.transient_item(
             stream=log.name,
             name=publication.name,
@@ -203,6 +225,22 @@ class _Run:
         )
         self._passing.append(Passing(log.id, text))
         return Stored(log.name)
+
+    def _takes(self, type: _Type, log: _Log, priority: str) -> bool:
+        """Whether the room takes one more message now, under its app's rate.
+
+        A `latest` value is never shed: it costs storage once, and every connection conflates it by itself.
+        """
+        if type.room_rate is None or not log.name.startswith("room:"):
+            return True
+        busy_until = shedding.admitted(
+            priority=priority, busy_until=log.busy_until, now=self._now.timestamp(), rate=type.room_rate
+        )
+        if busy_until is None:
+            return False
+        log.busy_until = busy_until
+        log.touched = True
+        return True
 
     def _no_such_stream(self, type: _Type, stream: str) -> Placed:
         kind = _kind(stream)
@@ -228,6 +266,11 @@ class _Run:
                 return Stored(log.name, offset=first[0])
         log.head += 1
         offset = log.head
+        if not self._takes(type, log, type.priority):
+            # Not under its dedup_id: a repeat is another attempt.
+            log.shed += 1
+            log.gaps.append(offset)
+            return Stored(log.name, offset=offset, shed=True)
         if publication.dedup_id:
             self._known[log.id, publication.dedup_id] = (offset, type.id, publication.payload)
         expires_at, expires = self._expires(publication.ttl or type.ttl)
@@ -270,7 +313,7 @@ class _Run:
         return Stored(log.name, version=version)
 
     def write(self, effects: Effects) -> None:
-        changed = [log for log in self._logs.values() if log.items or log.touched]
+        changed = [log for log in self._logs.values() if log.items or log.touched or log.shed]
         stamp = sql.stamp(self._now)
         if self._messages:
             source = sql.rows(
@@ -294,13 +337,18 @@ class _Run:
         if self._values:
             self._write_values(stamp)
         if changed:
-            source = sql.rows("r", id="bigint", head="bigint", version="bigint")
+            source = sql.rows("r", id="bigint", head="bigint", version="bigint", busy_until="float8", shed="bigint")
             sql.run(
-                f"UPDATE messaging_stream SET head = r.head, version = r.version FROM {source}"
-                " WHERE messaging_stream.id = r.id",
-                sql.packed((log.id, log.head, log.version) for log in changed),
+                "UPDATE messaging_stream SET head = r.head, version = r.version, busy_until = r.busy_until,"
+                f" shed = messaging_stream.shed + r.shed FROM {source} WHERE messaging_stream.id = r.id",
+                sql.packed((log.id, log.head, log.version, log.busy_until, log.shed) for log in changed),
             )
-        effects.appended.extend(Appended(log.id, log.name, log.items, log.head) for log in changed if log.items)
+        shed = [(log.id, *run) for log in changed for run in rules.runs(log.gaps)]
+        if shed:
+            record_shed(shed, stamp)
+        effects.appended.extend(
+            Appended(log.id, log.name, log.items, log.head) for log in changed if log.items or log.gaps
+        )
         effects.values.extend(self._news)
         effects.passing.extend(self._passing)
 
@@ -327,3 +375,21 @@ class _Run:
             stamp,
             sql.packed(self._values.values()),
         )
+
+
+def record_shed(holes: Sequence[tuple[int, int, int]], stamp: str) -> None:
+    """Writes down what was shed: (stream, first, last). A flood is one gap, however many transactions it comes in."""
+    source = sql.rows("r", stream_id="bigint", first="bigint", last="bigint")
+    packed = sql.packed(holes)
+    sql.run(
+        f"UPDATE messaging_gap SET to_offset = r.last FROM {source} WHERE messaging_gap.stream_id = r.stream_id"
+        " AND messaging_gap.to_offset = r.first - 1 AND messaging_gap.reason = 'shed'",
+        packed,
+    )
+    sql.run(
+        "INSERT INTO messaging_gap (stream_id, from_offset, to_offset, reason, created_at)"
+        f" SELECT r.stream_id, r.first, r.last, 'shed', {sql.moment()} FROM {source} WHERE NOT EXISTS"
+        " (SELECT 1 FROM messaging_gap g WHERE g.stream_id = r.stream_id AND g.to_offset >= r.first)",
+        stamp,
+        packed,
+    )

@@ -3,6 +3,7 @@
 from messaging.models.idempotency import IdempotentAnswer
 from messaging.models.latest import LatestReceipt, LatestValue
 from messaging.models.message import Gap, GapReason, Message
+from messaging.models.online import RoomOnline
 from messaging.models.presence import Presence, PresenceState, Resume, ResumeOutcome
 from messaging.models.result import Feed, Result, ResultStatus
 from messaging.models.stream import Stream, StreamKind, new_epoch
@@ -22,6 +23,7 @@ __all__ = [
     "ResultStatus",
     "Resume",
     "ResumeOutcome",
+    "RoomOnline",
     "Stream",
     "StreamKind",
     "Subscription",

@@ -51,6 +51,7 @@ class GapReason(models.TextChoices):
     OVERFLOW = "overflow"
     PURGED = "purged"
     RESET = "reset"
+    SHED = "shed"
 
 
 class Gap(models.Model):

@@ -34,6 +34,10 @@ class Stream(models.Model):
     tail = models.BigIntegerField(default=1)
     #: Version of the newest `latest` value.
     version = models.BigIntegerField(default=0)
+    #: A room under its app's rate: by when (Unix seconds, the database's clock) it has sent what it took.
+    busy_until = models.FloatField(default=0, editable=False)
+    #: Messages that were shed: refused a place under the rate.
+    shed = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     closed_at = models.DateTimeField(null=True, blank=True)
 

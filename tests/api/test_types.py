@@ -36,6 +36,7 @@ def test_a_new_type_is_made_with_defaults(operator: Caller) -> None:
     assert answer.json() == {
         "name": "order",
         "delivery": "every",
+        "priority": "normal",
         "ttl": None,
         "result_required": True,
         "on_failure": "continue",
@@ -59,6 +60,7 @@ def test_a_change_keeps_what_is_not_told(operator: Caller) -> None:
         {
             "name": "order",
             "delivery": "every",
+            "priority": "low",
             "ttl": 60,
             "result_required": False,
             "on_failure": "stop",
@@ -73,6 +75,7 @@ def test_a_change_keeps_what_is_not_told(operator: Caller) -> None:
         {
             "name": "order",
             "delivery": "transient",
+            "priority": "low",
             "ttl": 60,
             "result_required": False,
             "on_failure": "stop",
@@ -84,6 +87,7 @@ def test_a_change_keeps_what_is_not_told(operator: Caller) -> None:
 @pytest.mark.parametrize(
     ("change", "member"),
     [
+        ({"priority": "control"}, "priority"),
         ({"ttl": None}, "ttl"),
         ({"ttl": 5}, "ttl"),
         ({"result_required": True}, "result_required"),
@@ -92,7 +96,14 @@ def test_a_change_keeps_what_is_not_told(operator: Caller) -> None:
     ],
 )
 def test_one_member_alone_is_changed(operator: Caller, change: dict[str, Any], member: str) -> None:
-    whole = {"delivery": "every", "ttl": 60, "result_required": False, "on_failure": "stop", "report_to": ["game"]}
+    whole = {
+        "delivery": "every",
+        "priority": "low",
+        "ttl": 60,
+        "result_required": False,
+        "on_failure": "stop",
+        "report_to": ["game"],
+    }
     operator.post(TYPES, {"name": "order", **whole})
 
     said = operator.patch(f"{TYPES}/order", change).json()
@@ -105,6 +116,7 @@ def test_one_member_alone_is_changed(operator: Caller, change: dict[str, Any], m
     [
         {"delivery": "sometimes"},
         {"delivery": None},
+        {"priority": "high"},
         {"ttl": 0},
         {"ttl": 315_360_001},
         {"ttl": "soon"},

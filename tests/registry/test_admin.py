@@ -158,7 +158,13 @@ def test_a_delivery_is_changed_in_the_list(operator: Client, game: NewApp) -> No
 def test_a_type_reports_to_services_of_its_own_app_only(operator: Client, game: NewApp, taxi: NewApp) -> None:
     turn = game.app.types.get(name="turn")
     address = f"/admin/apps_registry/messagetype/{turn.pk}/change/"
-    form = {"delivery": "every", "result_required": "on", "on_failure": "continue", "ttl_seconds": ""}
+    form = {
+        "delivery": "every",
+        "priority": "normal",
+        "result_required": "on",
+        "on_failure": "continue",
+        "ttl_seconds": "",
+    }
 
     refused = operator.post(address, form | {"report_to": [taxi.service.pk]})
     assert "Not services of the app game: backend." in refused.content.decode()
