@@ -8,272 +8,108 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
-    dependencies = []
+    dependencies = [
+    ]
 
     operations = [
         migrations.CreateModel(
-            name="App",
+            name='App',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "name",
-                    models.CharField(
-                        max_length=128,
-                        unique=True,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z",
-                                "Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.",
-                            )
-                        ],
-                    ),
-                ),
-                (
-                    "signing_key",
-                    models.CharField(default=apps_registry.models.new_signing_key, editable=False, max_length=128),
-                ),
-                (
-                    "room_rate",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        help_text="What a room takes a second; beyond, messages of low priority are shed first. Empty: unbounded.",
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(1000000),
-                        ],
-                        verbose_name="room rate (messages/s)",
-                    ),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=128, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z', 'Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.')])),
+                ('signing_key', models.CharField(default=apps_registry.models.new_signing_key, editable=False, max_length=128)),
+                ('room_rate', models.PositiveIntegerField(blank=True, help_text='What a room takes a second; beyond, messages of low priority are shed first. Empty: unbounded.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000)], verbose_name='room rate (messages/s)')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
             ],
             options={
-                "ordering": ["name"],
+                'ordering': ['name'],
             },
         ),
         migrations.CreateModel(
-            name="Service",
+            name='Service',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "name",
-                    models.CharField(
-                        max_length=128,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z",
-                                "Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.",
-                            )
-                        ],
-                    ),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                (
-                    "app",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="services", to="apps_registry.app"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z', 'Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.')])),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('app', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='services', to='apps_registry.app')),
             ],
             options={
-                "ordering": ["app", "name"],
+                'ordering': ['app', 'name'],
             },
         ),
         migrations.CreateModel(
-            name="MessageType",
+            name='MessageType',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "name",
-                    models.CharField(
-                        max_length=128,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z",
-                                "Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.",
-                            )
-                        ],
-                    ),
-                ),
-                (
-                    "delivery",
-                    models.CharField(
-                        choices=[
-                            ("every", "every: each step, stored until processed"),
-                            ("latest", "latest: the newest value per key"),
-                            ("transient", "transient: live and foreground only"),
-                        ],
-                        default="every",
-                        max_length=9,
-                    ),
-                ),
-                (
-                    "priority",
-                    models.CharField(
-                        choices=[
-                            ("low", "low: the first to be shed"),
-                            ("normal", "Normal"),
-                            ("control", "control: never shed"),
-                        ],
-                        default="normal",
-                        help_text="Which messages a room sheds first when more comes than the app's room rate.",
-                        max_length=7,
-                    ),
-                ),
-                (
-                    "ttl_seconds",
-                    models.PositiveIntegerField(
-                        blank=True,
-                        help_text="Empty: the server's default.",
-                        null=True,
-                        validators=[
-                            django.core.validators.MinValueValidator(1),
-                            django.core.validators.MaxValueValidator(315360000),
-                        ],
-                        verbose_name="time to live (s)",
-                    ),
-                ),
-                ("result_required", models.BooleanField(default=True)),
-                (
-                    "on_failure",
-                    models.CharField(
-                        choices=[("continue", "go on with the next message"), ("stop", "stop the stream")],
-                        default="continue",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "app",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="types", to="apps_registry.app"
-                    ),
-                ),
-                (
-                    "report_to",
-                    models.ManyToManyField(
-                        blank=True,
-                        help_text="Who hears the results. Empty: the service that published.",
-                        related_name="+",
-                        to="apps_registry.service",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z', 'Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.')])),
+                ('delivery', models.CharField(choices=[('every', 'every: each step, stored until processed'), ('latest', 'latest: the newest value per key'), ('transient', 'transient: live and foreground only')], default='every', max_length=9)),
+                ('priority', models.CharField(choices=[('low', 'low: the first to be shed'), ('normal', 'Normal'), ('control', 'control: never shed')], default='normal', help_text="Which messages a room sheds first when more comes than the app's room rate.", max_length=7)),
+                ('ttl_seconds', models.PositiveIntegerField(blank=True, help_text="Empty: the server's default.", null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(315360000)], verbose_name='time to live (s)')),
+                ('result_required', models.BooleanField(default=True)),
+                ('on_failure', models.CharField(choices=[('continue', 'go on with the next message'), ('stop', 'stop the stream')], default='continue', max_length=8)),
+                ('app', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='types', to='apps_registry.app')),
+                ('report_to', models.ManyToManyField(blank=True, help_text='Who hears the results. Empty: the service that published.', related_name='+', to='apps_registry.service')),
             ],
             options={
-                "ordering": ["app", "name"],
+                'ordering': ['app', 'name'],
             },
         ),
         migrations.CreateModel(
-            name="ServiceKey",
+            name='ServiceKey',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("prefix", models.CharField(max_length=16, unique=True)),
-                ("digest", models.CharField(max_length=64)),
-                ("scopes", models.JSONField(default=list)),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                ("last_used_at", models.DateTimeField(editable=False, null=True)),
-                ("revoked_at", models.DateTimeField(editable=False, null=True)),
-                (
-                    "service",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="keys", to="apps_registry.service"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('prefix', models.CharField(max_length=16, unique=True)),
+                ('digest', models.CharField(max_length=64)),
+                ('scopes', models.JSONField(default=list)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('last_used_at', models.DateTimeField(editable=False, null=True)),
+                ('revoked_at', models.DateTimeField(editable=False, null=True)),
+                ('service', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='keys', to='apps_registry.service')),
             ],
             options={
-                "ordering": ["service", "-created_at"],
+                'ordering': ['service', '-created_at'],
             },
         ),
         migrations.CreateModel(
-            name="Device",
+            name='Device',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "name",
-                    models.CharField(
-                        max_length=128,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z",
-                                "Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.",
-                            )
-                        ],
-                        verbose_name="device",
-                    ),
-                ),
-                (
-                    "user",
-                    models.CharField(
-                        blank=True,
-                        max_length=128,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z",
-                                "Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.",
-                            )
-                        ],
-                    ),
-                ),
-                ("platform", models.CharField(blank=True, max_length=64)),
-                (
-                    "rooms",
-                    models.JSONField(
-                        blank=True, default=list, help_text='Rooms it may join, e.g. ["room:lobby", "room:live-*"].'
-                    ),
-                ),
-                ("token_version", models.PositiveIntegerField(default=1, editable=False)),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "app",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="devices", to="apps_registry.app"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z', 'Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.')], verbose_name='device')),
+                ('user', models.CharField(blank=True, max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9_.~@+-]{0,127}\\Z', 'Letters, digits and _ . ~ @ + - only, beginning with a letter or digit, at most 128.')])),
+                ('platform', models.CharField(blank=True, max_length=64)),
+                ('rooms', models.JSONField(blank=True, default=list, help_text='Rooms it may join, e.g. ["room:lobby", "room:live-*"].')),
+                ('token_version', models.PositiveIntegerField(default=1, editable=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('app', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='devices', to='apps_registry.app')),
             ],
             options={
-                "ordering": ["app", "name"],
-                "indexes": [models.Index(fields=["app", "user"], name="device_by_user")],
-                "constraints": [models.UniqueConstraint(fields=("app", "name"), name="device_unique_in_app")],
+                'ordering': ['app', 'name'],
+                'indexes': [models.Index(fields=['app', 'user'], name='device_by_user')],
+                'constraints': [models.UniqueConstraint(fields=('app', 'name'), name='device_unique_in_app')],
             },
         ),
         migrations.AddConstraint(
-            model_name="service",
-            constraint=models.UniqueConstraint(fields=("app", "name"), name="service_unique_in_app"),
+            model_name='service',
+            constraint=models.UniqueConstraint(fields=('app', 'name'), name='service_unique_in_app'),
         ),
         migrations.AddConstraint(
-            model_name="messagetype",
-            constraint=models.UniqueConstraint(fields=("app", "name"), name="type_unique_in_app"),
+            model_name='messagetype',
+            constraint=models.UniqueConstraint(fields=('app', 'name'), name='type_unique_in_app'),
         ),
         migrations.AddConstraint(
-            model_name="messagetype",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("delivery__in", ["every", "latest", "transient"])), name="type_delivery_known"
-            ),
+            model_name='messagetype',
+            constraint=models.CheckConstraint(condition=models.Q(('delivery__in', ['every', 'latest', 'transient'])), name='type_delivery_known'),
         ),
         migrations.AddConstraint(
-            model_name="messagetype",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("priority__in", ["low", "normal", "control"])), name="type_priority_known"
-            ),
+            model_name='messagetype',
+            constraint=models.CheckConstraint(condition=models.Q(('priority__in', ['low', 'normal', 'control'])), name='type_priority_known'),
         ),
         migrations.AddConstraint(
-            model_name="messagetype",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("on_failure__in", ["continue", "stop"])), name="type_on_failure_known"
-            ),
+            model_name='messagetype',
+            constraint=models.CheckConstraint(condition=models.Q(('on_failure__in', ['continue', 'stop'])), name='type_on_failure_known'),
         ),
     ]

@@ -8,542 +8,285 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("apps_registry", "0001_initial"),
+        ('apps_registry', '0001_initial'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Feed",
+            name='Feed',
             fields=[
-                (
-                    "service",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="feed",
-                        serialize=False,
-                        to="apps_registry.service",
-                    ),
-                ),
-                ("head", models.BigIntegerField(default=0)),
+                ('service', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='feed', serialize=False, to='apps_registry.service')),
+                ('head', models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name="Presence",
+            name='Presence',
             fields=[
-                (
-                    "device",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="presence",
-                        serialize=False,
-                        to="apps_registry.device",
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("foreground", "Foreground"), ("background", "Background"), ("offline", "Offline")],
-                        default="offline",
-                        max_length=10,
-                    ),
-                ),
-                ("state_seq", models.BigIntegerField(default=0)),
-                ("generation", models.BigIntegerField(default=0)),
-                ("node", models.CharField(blank=True, max_length=64)),
-                ("last_seen", models.DateTimeField(null=True)),
-                ("connected_at", models.DateTimeField(null=True)),
-                ("changed_at", models.DateTimeField(null=True)),
+                ('device', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='presence', serialize=False, to='apps_registry.device')),
+                ('state', models.CharField(choices=[('foreground', 'Foreground'), ('background', 'Background'), ('offline', 'Offline')], default='offline', max_length=10)),
+                ('state_seq', models.BigIntegerField(default=0)),
+                ('generation', models.BigIntegerField(default=0)),
+                ('node', models.CharField(blank=True, max_length=64)),
+                ('last_seen', models.DateTimeField(null=True)),
+                ('connected_at', models.DateTimeField(null=True)),
+                ('changed_at', models.DateTimeField(null=True)),
             ],
             options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("state", "offline"), _negated=True),
-                        fields=["last_seen"],
-                        name="presence_lease",
-                    ),
-                    models.Index(fields=["changed_at"], name="presence_changes"),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("state__in", ["foreground", "background", "offline"])),
-                        name="presence_state_known",
-                    )
-                ],
+                'indexes': [models.Index(condition=models.Q(('state', 'offline'), _negated=True), fields=['last_seen'], name='presence_lease'), models.Index(fields=['changed_at'], name='presence_changes')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['foreground', 'background', 'offline'])), name='presence_state_known')],
             },
         ),
         migrations.CreateModel(
-            name="Stream",
+            name='Stream',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[("device", "Device"), ("user", "User"), ("room", "Room")], editable=False, max_length=6
-                    ),
-                ),
-                ("name", models.CharField(max_length=160, verbose_name="stream")),
-                ("epoch", models.CharField(default=messaging.models.stream.new_epoch, editable=False, max_length=16)),
-                ("head", models.BigIntegerField(default=0)),
-                ("tail", models.BigIntegerField(default=1)),
-                ("version", models.BigIntegerField(default=0)),
-                ("busy_until", models.FloatField(default=0, editable=False)),
-                ("shed", models.BigIntegerField(default=0, editable=False)),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                ("closed_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "app",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="streams", to="apps_registry.app"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('device', 'Device'), ('user', 'User'), ('room', 'Room')], editable=False, max_length=6)),
+                ('name', models.CharField(max_length=160, verbose_name='stream')),
+                ('epoch', models.CharField(default=messaging.models.stream.new_epoch, editable=False, max_length=16)),
+                ('head', models.BigIntegerField(default=0)),
+                ('tail', models.BigIntegerField(default=1)),
+                ('version', models.BigIntegerField(default=0)),
+                ('busy_until', models.FloatField(default=0, editable=False)),
+                ('shed', models.BigIntegerField(default=0, editable=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('closed_at', models.DateTimeField(blank=True, null=True)),
+                ('app', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='streams', to='apps_registry.app')),
             ],
             options={
-                "ordering": ["app", "name"],
+                'ordering': ['app', 'name'],
             },
         ),
         migrations.CreateModel(
-            name="RoomOnline",
+            name='RoomOnline',
             fields=[
-                (
-                    "stream",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="room_online",
-                        serialize=False,
-                        to="messaging.stream",
-                    ),
-                ),
-                ("online", models.BigIntegerField(null=True)),
-                ("due_at", models.DateTimeField(null=True)),
+                ('stream', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='room_online', serialize=False, to='messaging.stream')),
+                ('online', models.BigIntegerField(null=True)),
+                ('due_at', models.DateTimeField(null=True)),
             ],
             options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("due_at", None), _negated=True), fields=["due_at"], name="room_online_due"
-                    )
-                ],
+                'indexes': [models.Index(condition=models.Q(('due_at', None), _negated=True), fields=['due_at'], name='room_online_due')],
             },
         ),
         migrations.CreateModel(
-            name="Result",
+            name='Result',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("position", models.BigIntegerField(null=True)),
-                ("from_offset", models.BigIntegerField(verbose_name="from")),
-                ("upto", models.BigIntegerField()),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("processed", "Processed"),
-                            ("failed", "Failed"),
-                            ("rejected", "Rejected"),
-                            ("gap", "Gap"),
-                        ],
-                        max_length=9,
-                    ),
-                ),
-                ("code", models.CharField(blank=True, max_length=128)),
-                ("detail", models.CharField(blank=True, max_length=1024)),
-                ("value", models.TextField(null=True)),
-                ("reported_at", models.DateTimeField()),
-                (
-                    "device",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="results",
-                        to="apps_registry.device",
-                    ),
-                ),
-                (
-                    "service",
-                    models.ForeignKey(
-                        db_index=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="results",
-                        to="apps_registry.service",
-                    ),
-                ),
-                (
-                    "stream",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="results",
-                        to="messaging.stream",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.BigIntegerField(null=True)),
+                ('from_offset', models.BigIntegerField(verbose_name='from')),
+                ('upto', models.BigIntegerField()),
+                ('status', models.CharField(choices=[('processed', 'Processed'), ('failed', 'Failed'), ('rejected', 'Rejected'), ('gap', 'Gap')], max_length=9)),
+                ('code', models.CharField(blank=True, max_length=128)),
+                ('detail', models.CharField(blank=True, max_length=1024)),
+                ('value', models.TextField(null=True)),
+                ('reported_at', models.DateTimeField()),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='results', to='apps_registry.device')),
+                ('service', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='results', to='apps_registry.service')),
+                ('stream', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='results', to='messaging.stream')),
             ],
             options={
-                "ordering": ["-id"],
+                'ordering': ['-id'],
             },
         ),
         migrations.CreateModel(
-            name="Message",
+            name='Message',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("offset", models.BigIntegerField()),
-                ("published_at", models.DateTimeField()),
-                ("expires_at", models.DateTimeField()),
-                ("dedup_id", models.CharField(max_length=128, null=True)),
-                ("payload", models.TextField()),
-                (
-                    "service",
-                    models.ForeignKey(
-                        db_index=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="apps_registry.service",
-                    ),
-                ),
-                (
-                    "type",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="apps_registry.messagetype"
-                    ),
-                ),
-                (
-                    "stream",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="messages",
-                        to="messaging.stream",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('offset', models.BigIntegerField()),
+                ('published_at', models.DateTimeField()),
+                ('expires_at', models.DateTimeField()),
+                ('dedup_id', models.CharField(max_length=128, null=True)),
+                ('payload', models.TextField()),
+                ('service', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='apps_registry.service')),
+                ('type', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='apps_registry.messagetype')),
+                ('stream', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='messaging.stream')),
             ],
             options={
-                "ordering": ["stream", "offset"],
+                'ordering': ['stream', 'offset'],
             },
         ),
         migrations.CreateModel(
-            name="LatestValue",
+            name='LatestValue',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("key", models.CharField(blank=True, max_length=128)),
-                ("version", models.BigIntegerField()),
-                ("revision", models.BigIntegerField(default=1)),
-                ("published_at", models.DateTimeField()),
-                ("expires_at", models.DateTimeField()),
-                ("payload", models.TextField()),
-                (
-                    "service",
-                    models.ForeignKey(
-                        db_index=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="apps_registry.service",
-                    ),
-                ),
-                (
-                    "type",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="apps_registry.messagetype"
-                    ),
-                ),
-                (
-                    "stream",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="latest_values",
-                        to="messaging.stream",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(blank=True, max_length=128)),
+                ('version', models.BigIntegerField()),
+                ('revision', models.BigIntegerField(default=1)),
+                ('published_at', models.DateTimeField()),
+                ('expires_at', models.DateTimeField()),
+                ('payload', models.TextField()),
+                ('service', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='apps_registry.service')),
+                ('type', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='apps_registry.messagetype')),
+                ('stream', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='latest_values', to='messaging.stream')),
             ],
             options={
-                "ordering": ["stream", "version"],
+                'ordering': ['stream', 'version'],
             },
         ),
         migrations.CreateModel(
-            name="Gap",
+            name='Gap',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("from_offset", models.BigIntegerField(verbose_name="from")),
-                ("to_offset", models.BigIntegerField(verbose_name="to")),
-                (
-                    "reason",
-                    models.CharField(
-                        choices=[
-                            ("expired", "Expired"),
-                            ("overflow", "Overflow"),
-                            ("purged", "Purged"),
-                            ("reset", "Reset"),
-                            ("shed", "Shed"),
-                        ],
-                        max_length=8,
-                    ),
-                ),
-                ("created_at", models.DateTimeField()),
-                (
-                    "stream",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="gaps",
-                        to="messaging.stream",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('from_offset', models.BigIntegerField(verbose_name='from')),
+                ('to_offset', models.BigIntegerField(verbose_name='to')),
+                ('reason', models.CharField(choices=[('expired', 'Expired'), ('overflow', 'Overflow'), ('purged', 'Purged'), ('reset', 'Reset'), ('shed', 'Shed')], max_length=8)),
+                ('created_at', models.DateTimeField()),
+                ('stream', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='gaps', to='messaging.stream')),
             ],
             options={
-                "ordering": ["-id"],
+                'ordering': ['-id'],
             },
         ),
         migrations.CreateModel(
-            name="Subscription",
+            name='Subscription',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("processed", models.BigIntegerField(default=0)),
-                ("received", models.BigIntegerField(default=0)),
-                ("latest_received", models.BigIntegerField(default=0)),
-                ("joined_offset", models.BigIntegerField(default=0)),
-                (
-                    "created_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
-                ),
-                (
-                    "device",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="subscriptions",
-                        to="apps_registry.device",
-                    ),
-                ),
-                (
-                    "stream",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="subscriptions",
-                        to="messaging.stream",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('processed', models.BigIntegerField(default=0)),
+                ('received', models.BigIntegerField(default=0)),
+                ('latest_received', models.BigIntegerField(default=0)),
+                ('joined_offset', models.BigIntegerField(default=0)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='apps_registry.device')),
+                ('stream', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='messaging.stream')),
             ],
             options={
-                "ordering": ["device", "stream"],
+                'ordering': ['device', 'stream'],
             },
         ),
         migrations.CreateModel(
-            name="LatestReceipt",
+            name='LatestReceipt',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("revision", models.BigIntegerField()),
-                (
-                    "value",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="messaging.latestvalue"
-                    ),
-                ),
-                (
-                    "subscription",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="latest_receipts",
-                        to="messaging.subscription",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('revision', models.BigIntegerField()),
+                ('value', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='messaging.latestvalue')),
+                ('subscription', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='latest_receipts', to='messaging.subscription')),
             ],
         ),
         migrations.CreateModel(
-            name="IdempotentAnswer",
+            name='IdempotentAnswer',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("key", models.CharField(max_length=255)),
-                ("digest", models.CharField(max_length=64)),
-                ("answer", models.TextField()),
-                ("created_at", models.DateTimeField()),
-                (
-                    "service",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="apps_registry.service",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(max_length=255)),
+                ('digest', models.CharField(max_length=64)),
+                ('answer', models.TextField()),
+                ('created_at', models.DateTimeField()),
+                ('service', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='apps_registry.service')),
             ],
             options={
-                "indexes": [models.Index(fields=["created_at"], name="idempotency_by_age")],
-                "constraints": [models.UniqueConstraint(fields=("service", "key"), name="idempotency_key_unique")],
+                'indexes': [models.Index(fields=['created_at'], name='idempotency_by_age')],
+                'constraints': [models.UniqueConstraint(fields=('service', 'key'), name='idempotency_key_unique')],
             },
         ),
         migrations.CreateModel(
-            name="Resume",
+            name='Resume',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("generation", models.BigIntegerField()),
-                ("mode", models.CharField(max_length=6)),
-                (
-                    "cause",
-                    models.CharField(choices=[("connect", "connect"), ("notice", "foreground notice")], max_length=7),
-                ),
-                ("started_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("pending", models.BigIntegerField(default=0)),
-                ("pages", models.PositiveIntegerField(default=0)),
-                ("cuts", models.JSONField(default=dict)),
-                (
-                    "outcome",
-                    models.CharField(
-                        choices=[("running", "Running"), ("complete", "Complete"), ("interrupted", "Interrupted")],
-                        default="running",
-                        max_length=11,
-                    ),
-                ),
-                (
-                    "device",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="resumes",
-                        to="apps_registry.device",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('generation', models.BigIntegerField()),
+                ('mode', models.CharField(max_length=6)),
+                ('cause', models.CharField(choices=[('connect', 'connect'), ('notice', 'foreground notice')], max_length=7)),
+                ('started_at', models.DateTimeField()),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('pending', models.BigIntegerField(default=0)),
+                ('pages', models.PositiveIntegerField(default=0)),
+                ('cuts', models.JSONField(default=dict)),
+                ('outcome', models.CharField(choices=[('running', 'Running'), ('complete', 'Complete'), ('interrupted', 'Interrupted')], default='running', max_length=11)),
+                ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='resumes', to='apps_registry.device')),
             ],
             options={
-                "ordering": ["-id"],
-                "indexes": [models.Index(fields=["device", "-started_at"], name="resume_timeline")],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("outcome__in", ["running", "complete", "interrupted"])),
-                        name="resume_outcome_known",
-                    )
-                ],
+                'ordering': ['-id'],
+                'indexes': [models.Index(fields=['device', '-started_at'], name='resume_timeline')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('outcome__in', ['running', 'complete', 'interrupted'])), name='resume_outcome_known')],
             },
         ),
         migrations.AddConstraint(
-            model_name="stream",
-            constraint=models.UniqueConstraint(fields=("app", "name"), name="stream_unique_in_app"),
+            model_name='stream',
+            constraint=models.UniqueConstraint(fields=('app', 'name'), name='stream_unique_in_app'),
         ),
         migrations.AddConstraint(
-            model_name="stream",
-            constraint=models.CheckConstraint(condition=models.Q(("head__gte", 0)), name="stream_head_not_negative"),
+            model_name='stream',
+            constraint=models.CheckConstraint(condition=models.Q(('head__gte', 0)), name='stream_head_not_negative'),
         ),
         migrations.AddConstraint(
-            model_name="stream",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("tail__gte", 1),
-                    (
-                        "tail__lte",
-                        django.db.models.expressions.CombinedExpression(models.F("head"), "+", models.Value(1)),
-                    ),
-                ),
-                name="stream_tail_in_log",
-            ),
+            model_name='stream',
+            constraint=models.CheckConstraint(condition=models.Q(('tail__gte', 1), ('tail__lte', django.db.models.expressions.CombinedExpression(models.F('head'), '+', models.Value(1)))), name='stream_tail_in_log'),
         ),
         migrations.AddConstraint(
-            model_name="stream",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["device", "user", "room"])), name="stream_kind_known"
-            ),
+            model_name='stream',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['device', 'user', 'room'])), name='stream_kind_known'),
         ),
         migrations.AddIndex(
-            model_name="result",
-            index=models.Index(fields=["stream", "device", "upto"], name="result_by_message"),
+            model_name='result',
+            index=models.Index(fields=['stream', 'device', 'upto'], name='result_by_message'),
         ),
         migrations.AddIndex(
-            model_name="result",
-            index=models.Index(fields=["reported_at"], name="result_by_age"),
+            model_name='result',
+            index=models.Index(fields=['reported_at'], name='result_by_age'),
         ),
         migrations.AddConstraint(
-            model_name="result",
-            constraint=models.UniqueConstraint(fields=("service", "position"), name="result_position_unique"),
+            model_name='result',
+            constraint=models.UniqueConstraint(fields=('service', 'position'), name='result_position_unique'),
         ),
         migrations.AddConstraint(
-            model_name="result",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("from_offset__gte", 1), ("upto__gte", models.F("from_offset"))),
-                name="result_range_in_order",
-            ),
+            model_name='result',
+            constraint=models.CheckConstraint(condition=models.Q(('from_offset__gte', 1), ('upto__gte', models.F('from_offset'))), name='result_range_in_order'),
         ),
         migrations.AddConstraint(
-            model_name="result",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["processed", "failed", "rejected", "gap"])),
-                name="result_status_known",
-            ),
+            model_name='result',
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['processed', 'failed', 'rejected', 'gap'])), name='result_status_known'),
         ),
         migrations.AddIndex(
-            model_name="message",
-            index=models.Index(fields=["expires_at"], name="message_by_expiry"),
+            model_name='message',
+            index=models.Index(fields=['expires_at'], name='message_by_expiry'),
         ),
         migrations.AddConstraint(
-            model_name="message",
-            constraint=models.UniqueConstraint(fields=("stream", "offset"), name="message_offset_unique"),
+            model_name='message',
+            constraint=models.UniqueConstraint(fields=('stream', 'offset'), name='message_offset_unique'),
         ),
         migrations.AddConstraint(
-            model_name="message",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("dedup_id__isnull", False)),
-                fields=("stream", "dedup_id"),
-                name="message_dedup_unique",
-            ),
+            model_name='message',
+            constraint=models.UniqueConstraint(condition=models.Q(('dedup_id__isnull', False)), fields=('stream', 'dedup_id'), name='message_dedup_unique'),
         ),
         migrations.AddConstraint(
-            model_name="message",
-            constraint=models.CheckConstraint(condition=models.Q(("offset__gte", 1)), name="message_offset_from_one"),
+            model_name='message',
+            constraint=models.CheckConstraint(condition=models.Q(('offset__gte', 1)), name='message_offset_from_one'),
         ),
         migrations.AddConstraint(
-            model_name="latestvalue",
-            constraint=models.UniqueConstraint(fields=("stream", "type", "key"), name="latest_key_unique"),
+            model_name='latestvalue',
+            constraint=models.UniqueConstraint(fields=('stream', 'type', 'key'), name='latest_key_unique'),
         ),
         migrations.AddConstraint(
-            model_name="latestvalue",
-            constraint=models.UniqueConstraint(fields=("stream", "version"), name="latest_version_unique"),
+            model_name='latestvalue',
+            constraint=models.UniqueConstraint(fields=('stream', 'version'), name='latest_version_unique'),
         ),
         migrations.AddIndex(
-            model_name="gap",
-            index=models.Index(fields=["stream", "to_offset"], name="gap_by_stream_end"),
+            model_name='gap',
+            index=models.Index(fields=['stream', 'to_offset'], name='gap_by_stream_end'),
         ),
         migrations.AddConstraint(
-            model_name="gap",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("from_offset__gte", 1), ("to_offset__gte", models.F("from_offset"))),
-                name="gap_range_in_order",
-            ),
+            model_name='gap',
+            constraint=models.CheckConstraint(condition=models.Q(('from_offset__gte', 1), ('to_offset__gte', models.F('from_offset'))), name='gap_range_in_order'),
         ),
         migrations.AddConstraint(
-            model_name="gap",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("reason__in", ["expired", "overflow", "purged", "reset", "shed"])),
-                name="gap_reason_known",
-            ),
+            model_name='gap',
+            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['expired', 'overflow', 'purged', 'reset', 'shed'])), name='gap_reason_known'),
         ),
         migrations.AddIndex(
-            model_name="subscription",
-            index=models.Index(fields=["stream", "processed"], name="subscription_slowest"),
+            model_name='subscription',
+            index=models.Index(fields=['stream', 'processed'], name='subscription_slowest'),
         ),
         migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.UniqueConstraint(fields=("device", "stream"), name="subscription_unique"),
+            model_name='subscription',
+            constraint=models.UniqueConstraint(fields=('device', 'stream'), name='subscription_unique'),
         ),
         migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("processed__gte", models.F("joined_offset")), ("received__gte", models.F("processed"))
-                ),
-                name="subscription_cursors_in_order",
-            ),
+            model_name='subscription',
+            constraint=models.CheckConstraint(condition=models.Q(('processed__gte', models.F('joined_offset')), ('received__gte', models.F('processed'))), name='subscription_cursors_in_order'),
         ),
         migrations.AddConstraint(
-            model_name="latestreceipt",
-            constraint=models.UniqueConstraint(fields=("subscription", "value"), name="latest_receipt_unique"),
+            model_name='latestreceipt',
+            constraint=models.UniqueConstraint(fields=('subscription', 'value'), name='latest_receipt_unique'),
         ),
     ]
