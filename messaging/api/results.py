@@ -15,11 +15,12 @@ from rest_framework.request import Request
 
 from apps_registry.authentication import DeviceAuthentication, ServiceAuthentication, has_scope
 from apps_registry.models import Device, Scope
-from messaging.api import feed, params, shapes
+from messaging.api import params, shapes
 from messaging.api.cors import CrossOrigin
 from messaging.api.edge import answer, decoded, device_of, key_of, outcomes
 from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import FOR_DEVICES, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
+from messaging.log import feed
 from messaging.log.cursors import Report
 from messaging.protocol import frames
 from messaging.protocol.errors import ProtocolError
@@ -42,13 +43,17 @@ class Results(CrossOrigin):
         "results_feed",
         {200: shapes.Feed},
         "invalid",
+        "position_gone",
         *FOR_SERVICES,
         query=[asks("after", int, "The position up to which everything is known."), LIMIT],
     )
     def get(self, request: Request) -> HttpResponse:
         after = params.whole(request, "after") or 0
         limit = params.whole(request, "limit", least=1, most=settings.MEANWHILE_PAGE_MAX) or settings.MEANWHILE_PAGE
-        items = feed.items(key_of(request).service, after=after, limit=limit)
+        service = key_of(request).service_id
+        items = feed.items(service, after=after, limit=limit)
+        if not items:
+            feed.check(service, after)
         return answer({"items": items, "next": items[-1]["position"] if items else after})
 
     @described(

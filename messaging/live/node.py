@@ -15,8 +15,10 @@ from django.conf import settings
 
 from apps_registry.services import OpenedToken, open_tokens
 from messaging.live import repair, wakeups
+from messaging.live.feeds import Feeds
 from messaging.live.hub import Hub
 from messaging.live.reader import Reader, Together
+from messaging.live.repair import Caller
 from messaging.live.wakeups import Wakeups
 from messaging.log import presence, retention
 from messaging.log.effects import Effects
@@ -50,6 +52,11 @@ class Node:
             left=self.wakeups.left,
             hold_timeout=settings.MEANWHILE_HOLD_TIMEOUT,
         )
+        self.feeds = Feeds(
+            reader=self.reader, run=self.hub.run, entered=self.wakeups.follow, left=self.wakeups.unfollow
+        )
+        #: Open service sockets.
+        self.callers: set[Caller] = set()
         #: Lets devices in: token → device, many in one query.
         self.door: Together[str, OpenedToken] = Together(self.reader, open_tokens, most=256)
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -86,8 +93,10 @@ class Node:
     def goodbye(self) -> None:
         """Sends everybody away, with returns spread over a few seconds; lets nobody in any more."""
         self.draining = True
-        for session in list(self.hub.sessions.values()):
-            session.link.bye("restart", retry_after_ms=random.randrange(100, 4000))  # noqa: S311 - spreads load
+        self.hub.wake()
+        links = [*(session.link for session in self.hub.sessions.values()), *self.callers]
+        for link in links:
+            link.bye("restart", retry_after_ms=random.randrange(100, 4000))  # noqa: S311 - spreads load
 
     async def drain(self) -> None:
         """The end of this process: goodbye, and what waits is written."""
@@ -115,14 +124,18 @@ class Node:
             logger.info("the loop is closed; what was committed is found at the next connect")
 
     def _tell(self, effects: Effects, finished: Finished) -> None:
-        if effects:
-            self.wakeups.say(effects)
-            self._heard(effects)
+        self._pass_on(effects)
         for done, outcome in finished:
             try:
                 done(outcome)
             except Exception:
                 logger.exception("an outcome could not be told")
+
+    def _pass_on(self, effects: Effects) -> None:
+        """On the loop: tells other processes and this one."""
+        if effects:
+            self.wakeups.say(effects)
+            self._heard(effects)
 
     def announce(self, effects: Effects) -> None:
         """From any thread, after a commit made elsewhere in this process (`messaging.publish`, the admin)."""
@@ -131,8 +144,10 @@ class Node:
 
     def _heard(self, effects: Effects) -> None:
         self.hub.deliver(effects)
+        self.feeds.deliver(effects)
         if effects.streams:
             self.hub.run(repair.streams(self.hub, self.reader, only=effects.streams))
+        self.hub.wake(effects.devices)
         here = [device for device in effects.devices if device in self.hub.sessions]
         if here:
             self.hub.run(repair.devices(self.hub, self.reader, only=here))
@@ -166,16 +181,19 @@ class Node:
         now = time.monotonic()
         for session in list(self.hub.sessions.values()):
             session.link.check(now)
+        for caller in list(self.callers):
+            caller.check(now)
+        self.feeds.repair()
         await repair.streams(self.hub, self.reader)
         await repair.devices(self.hub, self.reader)
+        await repair.keys(self.callers, self.reader)
 
     async def _renew(self) -> None:
         for session in self.hub.sessions.values():
             self.journal.submit(presence.Lease(session.device_id, session.generation))
-        await self.reader.ask(self._expire)
-
-    def _expire(self) -> None:
-        presence.expire(lease=settings.MEANWHILE_SILENCE + 3 * RENEW)
+        effects = Effects()
+        await self.reader.ask(lambda: presence.expire(effects, lease=settings.MEANWHILE_SILENCE + 3 * RENEW))
+        self._pass_on(effects)
 
     async def _clean(self) -> None:
         effects = Effects()
@@ -184,9 +202,7 @@ class Node:
             logger.info(
                 "removed %d processed, %d expired, %d of overflow", removed.processed, removed.expired, removed.overflow
             )
-        if effects:
-            self.wakeups.say(effects)
-            self._heard(effects)
+        self._pass_on(effects)
 
 
 _current: Node | None = None

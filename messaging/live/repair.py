@@ -90,6 +90,7 @@ def _compare(hub: Hub, id: int, head: reading.Head) -> None:
     stream = hub.streams.get(id)
     if stream is None:
         return
+    stream.wake()
     sessions = [way.session for way in stream.ways.values()]
     if head.epoch != stream.epoch:
         # Another history: every device of the stream must come back and hear `reset`.

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from channels.layers import InMemoryChannelLayer, get_channel_layer  # type: ignore[import-untyped]
 
+from messaging.live.feeds import feed_topic, presence_topic
 from messaging.log.effects import Effects
 
 logger = logging.getLogger("meanwhile.wakeups")
@@ -33,7 +34,12 @@ def shared_layer() -> Any | None:
 
 
 def group(stream_id: int) -> str:
-    return f"meanwhile.stream.{stream_id}"
+    return topic_group(f"stream.{stream_id}")
+
+
+def topic_group(topic: str) -> str:
+    """The group of what services follow, or of a stream."""
+    return f"meanwhile.{topic}"
 
 
 def envelopes(effects: Effects, node: str) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -47,6 +53,10 @@ def envelopes(effects: Effects, node: str) -> Iterable[tuple[str, dict[str, Any]
         parts.setdefault(group(passing.stream_id), Effects()).passing.append(passing)
     for stream_id in effects.streams:
         parts.setdefault(group(stream_id), Effects()).streams.append(stream_id)
+    for service_id in effects.feeds:
+        parts.setdefault(topic_group(feed_topic(service_id)), Effects()).feeds.append(service_id)
+    for app_id in effects.presences:
+        parts.setdefault(topic_group(presence_topic(app_id)), Effects()).presences.append(app_id)
     if effects.devices:
         parts[EVERYONE] = Effects(devices=effects.devices)
     for name, part in parts.items():
@@ -79,8 +89,8 @@ class Wakeups:
         self.node = uuid.uuid4().hex[:12]
         self._heard = heard
         self._layer = shared_layer()
-        self._streams: set[int] = set()
-        self._queue: asyncio.Queue[Effects | tuple[bool, int]] = asyncio.Queue()
+        self._groups: set[str] = set()
+        self._queue: asyncio.Queue[Effects | tuple[bool, str]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._channel = ""
         self.working = True
@@ -99,14 +109,27 @@ class Wakeups:
 
     def opened(self, streams: Iterable[int]) -> None:
         for stream in streams:
-            self._streams.add(stream)
-            if self._layer:
-                self._queue.put_nowait((True, stream))
+            self._enter(group(stream))
 
     def left(self, stream: int) -> None:
-        self._streams.discard(stream)
+        self._leave(group(stream))
+
+    def follow(self, topic: str) -> None:
+        """Somebody here follows what services can follow."""
+        self._enter(topic_group(topic))
+
+    def unfollow(self, topic: str) -> None:
+        self._leave(topic_group(topic))
+
+    def _enter(self, name: str) -> None:
+        self._groups.add(name)
         if self._layer:
-            self._queue.put_nowait((False, stream))
+            self._queue.put_nowait((True, name))
+
+    def _leave(self, name: str) -> None:
+        self._groups.discard(name)
+        if self._layer:
+            self._queue.put_nowait((False, name))
 
     def say(self, effects: Effects) -> None:
         if self._layer and self._queue.qsize() < 10_000:
@@ -121,8 +144,8 @@ class Wakeups:
         assert self._layer
         try:
             await self._layer.group_add(EVERYONE, self._channel)
-            for stream in list(self._streams):
-                await self._layer.group_add(group(stream), self._channel)
+            for name in list(self._groups):
+                await self._layer.group_add(name, self._channel)
             self.working = True
         except Exception as error:
             self.working = False
@@ -136,9 +159,9 @@ class Wakeups:
                 if isinstance(said, Effects):
                     await announce(said, self.node)
                 elif said[0]:
-                    await self._layer.group_add(group(said[1]), self._channel)
-                elif said[1] not in self._streams:
-                    await self._layer.group_discard(group(said[1]), self._channel)
+                    await self._layer.group_add(said[1], self._channel)
+                elif said[1] not in self._groups:
+                    await self._layer.group_discard(said[1], self._channel)
             except Exception as error:
                 self.working = False
                 logger.warning("the channel layer does not answer: %s", type(error).__name__)

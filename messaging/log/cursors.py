@@ -58,7 +58,7 @@ def advance(reports: Sequence[Report], effects: Effects) -> list[Saved | Protoco
             " WHERE messaging_subscription.id = r.id",
             sql.packed((c.subscription_id, c.processed, c.received) for _, c in moved),
         )
-        write_results(_told(moved))
+        write_results(_told(moved), effects)
         effects.advanced.extend(Advanced(device, c.stream_id, c.processed) for device, c in moved)
     return outcomes
 
@@ -155,13 +155,15 @@ def feed_positions(counts: dict[int, int]) -> dict[int, int]:
     return before
 
 
-def write_results(rows: Iterable[_Row]) -> None:
+def write_results(rows: Iterable[_Row], effects: Effects) -> None:
+    """Writes results and gives each its place in its service's feed. Inside a transaction."""
     rows = list(rows)
     counts: dict[int, int] = defaultdict(int)
     for service, *_ in rows:
         if service is not None:
             counts[service] += 1
     positions = feed_positions(counts) if counts else {}
+    effects.feeds.extend(counts)
     written: list[tuple[Any, ...]] = []
     for service, device, stream, part in rows:
         position = None

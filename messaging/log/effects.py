@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
@@ -64,11 +64,27 @@ class Effects(Struct):
     devices: list[int] = field(default_factory=list)
     #: Streams whose tail, epoch or closing are to be looked up again.
     streams: list[int] = field(default_factory=list)
+    #: Services whose results feed grew.
+    feeds: list[int] = field(default_factory=list)
+    #: Apps in which a device's presence changed.
+    presences: list[int] = field(default_factory=list)
 
     def clear(self) -> None:
         """The transaction is run again: nothing of it counts."""
-        for part in (self.appended, self.values, self.passing, self.advanced, self.devices, self.streams):
+        for part in self._parts():
             part.clear()
 
     def __bool__(self) -> bool:
-        return bool(self.appended or self.values or self.passing or self.advanced or self.devices or self.streams)
+        return any(self._parts())
+
+    def _parts(self) -> tuple[list[Any], ...]:
+        return (
+            self.appended,
+            self.values,
+            self.passing,
+            self.advanced,
+            self.devices,
+            self.streams,
+            self.feeds,
+            self.presences,
+        )

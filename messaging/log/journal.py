@@ -51,6 +51,11 @@ def _unsubscribe(leaving: Sequence[Leaving], effects: Effects) -> list[None]:
     return [None] * len(leaving)
 
 
+def _leave(departures: Sequence[presence.Departure], effects: Effects) -> list[None]:
+    presence.leave(departures, effects)
+    return [None] * len(departures)
+
+
 def _quiet(function: Callable[[Sequence[Any]], None]) -> Callable[[Sequence[Any], Effects], list[None]]:
     """A verb that tells nobody anything."""
 
@@ -72,7 +77,7 @@ VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
     presence.NoticeGiven: presence.notice,
     presence.Finished: _quiet(presence.finish),
     presence.Lease: _quiet(presence.renew),
-    presence.Departure: _quiet(presence.leave),
+    presence.Departure: _leave,
 }
 
 

@@ -78,8 +78,11 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     now = sql.stamp(sql.now())
     taken: list[_Row] = []
     taken_over: set[int] = set()
+    changed: set[int] = set()
     for arrival in arrivals:
         row = rows[arrival.device_id]
+        if row[1] != arrival.state:
+            changed.add(arrival.device_id)
         if row[1] != rules.OFFLINE:
             taken_over.add(arrival.device_id)
         row[1:] = [arrival.state, arrival.state_seq, row[3] + 1]
@@ -87,8 +90,9 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     source = sql.rows("r", id="bigint", state="text", seq="bigint", generation="bigint", node="text")
     sql.run(
         "UPDATE messaging_presence SET state = r.state, state_seq = r.seq, generation = r.generation, node = r.node,"
-        f" last_seen = {sql.moment()}, connected_at = {sql.moment()} FROM {source}"
+        f" last_seen = {sql.moment()}, connected_at = {sql.moment()}, {_changed_at()} FROM {source}"
         " WHERE messaging_presence.device_id = r.id",
+        now,
         now,
         now,
         sql.packed({row[0]: row for row in taken}.values()),
@@ -104,6 +108,7 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     _interrupt((arrival.device_id,) for arrival in arrivals)
     _remember(returns, now)
     effects.devices.extend(taken_over)
+    _tell_apps(changed, effects)
     return here
 
 
@@ -116,6 +121,7 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
     now = sql.stamp(sql.now())
     outcomes: list[Here | ProtocolError] = []
     changed: dict[int, _Row] = {}
+    moved: set[int] = set()
     back: list[tuple[int, NoticeGiven]] = []
     for place, one in enumerate(given):
         row = rows[one.device_id]
@@ -123,6 +129,8 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
             outcomes.append(ProtocolError("superseded"))
             continue
         if one.state_seq > row[2] and (one.generation is not None or row[1] != rules.OFFLINE):
+            if row[1] != one.state:
+                moved.add(one.device_id)
             row[1], row[2] = one.state, one.state_seq
             changed[one.device_id] = row
         outcomes.append(Here(row[3], row[1], row[2], []))
@@ -131,8 +139,9 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
     if changed:
         source = sql.rows("r", id="bigint", state="text", seq="bigint", generation="bigint")
         sql.run(
-            f"UPDATE messaging_presence SET state = r.state, state_seq = r.seq, last_seen = {sql.moment()}"
-            f" FROM {source} WHERE messaging_presence.device_id = r.id",
+            f"UPDATE messaging_presence SET state = r.state, state_seq = r.seq, last_seen = {sql.moment()},"
+            f" {_changed_at()} FROM {source} WHERE messaging_presence.device_id = r.id",
+            now,
             now,
             sql.packed(changed.values()),
         )
@@ -148,19 +157,44 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
         _interrupt((device,) for device, *_ in returns)
         _remember(returns, now)
     effects.devices.extend(changed)
+    _tell_apps(moved, effects)
     return outcomes
 
 
-def leave(departures: Sequence[Departure]) -> None:
+def _changed_at() -> str:
+    """SET … for the moment of the last change of state, where `r.state` is the new one."""
+    return (
+        f"changed_at = CASE WHEN messaging_presence.state <> r.state THEN {sql.moment()}"
+        " ELSE messaging_presence.changed_at END"
+    )
+
+
+def _tell_apps(devices: Collection[int], effects: Effects) -> None:
+    """Services that listen look up what changed in their app."""
+    if devices:
+        source = sql.rows("r", id="bigint")
+        apps = sql.run(
+            f"SELECT DISTINCT d.app_id FROM {source} JOIN apps_registry_device d ON d.id = r.id",
+            sql.packed((device,) for device in devices),
+        )
+        effects.presences.extend(app for (app,) in apps)
+
+
+def leave(departures: Sequence[Departure], effects: Effects) -> None:
     """Marks devices offline whose connection of this very generation ended (not if a newer one took over)."""
     packed = sql.packed((d.device_id, d.generation) for d in departures)
     source = sql.rows("r", id="bigint", generation="bigint")
-    sql.run(
-        f"UPDATE messaging_presence SET state = 'offline', node = '', last_seen = {sql.moment()} FROM {source}"
-        " WHERE messaging_presence.device_id = r.id AND messaging_presence.generation = r.generation",
-        sql.stamp(sql.now()),
+    now = sql.stamp(sql.now())
+    gone = sql.run(
+        f"UPDATE messaging_presence SET state = 'offline', node = '', last_seen = {sql.moment()},"
+        f" changed_at = {sql.moment()} FROM {source} WHERE messaging_presence.device_id = r.id"
+        " AND messaging_presence.generation = r.generation AND messaging_presence.state <> 'offline'"
+        " RETURNING device_id",
+        now,
+        now,
         packed,
     )
+    _tell_apps([device for (device,) in gone], effects)
     sql.run(
         f"UPDATE messaging_resume SET outcome = 'interrupted', finished_at = {sql.moment()} FROM {source}"
         " WHERE messaging_resume.device_id = r.id AND messaging_resume.generation = r.generation"
@@ -188,14 +222,17 @@ def renew(held: Sequence[Lease]) -> None:
     )
 
 
-def expire(*, lease: float) -> int:
+def expire(effects: Effects, *, lease: float) -> int:
     """Marks devices offline whose lease (s) ran out: their server was killed, or `disconnect` never came."""
     now = sql.now()
-    return sql.change(
-        "UPDATE messaging_presence SET state = 'offline', node = ''"
-        f" WHERE state <> 'offline' AND last_seen < {sql.moment()}",
+    gone = sql.run(
+        f"UPDATE messaging_presence SET state = 'offline', node = '', changed_at = {sql.moment()}"
+        f" WHERE state <> 'offline' AND last_seen < {sql.moment()} RETURNING device_id",
+        sql.stamp(now),
         sql.stamp(now - timedelta(seconds=lease)),
     )
+    _tell_apps([device for (device,) in gone], effects)
+    return len(gone)
 
 
 class Finished(Struct):

@@ -179,7 +179,7 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
             reason,
             now,
         )
-    _tell_services(stream_id, missed, waiting, reason)
+    _tell_services(stream_id, missed, waiting, reason, effects)
     removed = sql.change(
         f'DELETE FROM messaging_message WHERE stream_id = %s AND "offset" IN (SELECT r.place FROM {source})',
         stream_id,
@@ -191,7 +191,11 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
 
 
 def _tell_services(
-    stream_id: int, missed: Sequence[tuple[int, int | None, int]], waiting: Sequence[tuple[int, int]], reason: str
+    stream_id: int,
+    missed: Sequence[tuple[int, int | None, int]],
+    waiting: Sequence[tuple[int, int]],
+    reason: str,
+    effects: Effects,
 ) -> None:
     """A result `gap` per run and device that will not get it."""
     named = cursors.report_to({type for _, _, type in missed})
@@ -201,10 +205,13 @@ def _tell_services(
             if recipient is not None:
                 offsets[recipient].append(offset)
     cursors.write_results(
-        (service, device, stream_id, Segment(first, last, "gap", reason))
-        for service, found in offsets.items()
-        for device, processed in waiting
-        for first, last in runs([offset for offset in found if offset > processed])
+        (
+            (service, device, stream_id, Segment(first, last, "gap", reason))
+            for service, found in offsets.items()
+            for device, processed in waiting
+            for first, last in runs([offset for offset in found if offset > processed])
+        ),
+        effects,
     )
 
 

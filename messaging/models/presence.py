@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import ClassVar
+from datetime import datetime
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -12,6 +13,15 @@ class PresenceState(models.TextChoices):
     FOREGROUND = "foreground"
     BACKGROUND = "background"
     OFFLINE = "offline"
+
+
+class PresenceQuerySet(models.QuerySet["Presence"]):
+    def changes(self, *, app_id: int, after: tuple[datetime, int]) -> Any:
+        """(device id, device, state, changed_at) of an app behind a place (changed_at, device id), in that order."""
+        moment, device_id = after
+        behind = Q(changed_at=moment, device__gt=device_id) | Q(changed_at__gt=moment)
+        rows = self.filter(behind, changed_at__gte=moment, device__app=app_id).order_by("changed_at", "device")
+        return rows.values_list("device_id", "device__name", "state", "changed_at")
 
 
 class Presence(models.Model):
@@ -27,6 +37,10 @@ class Presence(models.Model):
     node = models.CharField(max_length=64, blank=True)
     last_seen = models.DateTimeField(null=True)
     connected_at = models.DateTimeField(null=True)
+    #: When the state became what it is.
+    changed_at = models.DateTimeField(null=True)
+
+    objects = PresenceQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -35,6 +49,8 @@ class Presence(models.Model):
         indexes: ClassVar = [
             # Expiry of leases: WHERE state <> 'offline' AND last_seen < …
             models.Index(fields=["last_seen"], condition=~Q(state="offline"), name="presence_lease"),
+            # Services that listen: WHERE changed_at > … ORDER BY changed_at
+            models.Index(fields=["changed_at"], name="presence_changes"),
         ]
 
     def __str__(self) -> str:

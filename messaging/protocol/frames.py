@@ -105,6 +105,9 @@ class Ping(Frame, tag="ping"):
 
 class ServiceHello(Frame, tag="hello"):
     key: str
+    listen: list[Literal["results", "presence"]] = []
+    #: The place in the results feed up to which everything is known; None: from now on.
+    after: Position | None = None
     id: Id | None = None
 
 

@@ -38,6 +38,28 @@ class House:
     def base(self) -> str:
         return self.servers[0].base
 
+    def key_of(self, *scopes: str) -> str:
+        """A new key of the demo's service."""
+        return self._shell(
+            "from apps_registry import models, services;"
+            f"print(services.create_key(service=models.Service.objects.get(app__name='demo'), scopes={scopes!r})[1])"
+        )
+
+    def revoke(self, key: str) -> None:
+        prefix = key.split("_")[1]
+        self._shell(
+            "from apps_registry import models, services;"
+            f"services.revoke_key(key=models.ServiceKey.objects.get(prefix='{prefix}'))"
+        )
+
+    def stranger_key(self) -> str:
+        """A key of another app."""
+        name = f"other-{next(_numbers)}"
+        return self._shell(f"from apps_registry import services; print(services.create_app(name='{name}', types={{}}).key)")
+
+    def _shell(self, code: str) -> str:
+        return self.servers[0].manage("shell", "-v0", "-c", code).strip()
+
     async def phone(self, name: str | None = None, user: str | None = None) -> Phone:
         """A registered device: in its own stream, its user's and a room of its own."""
         number = next(_numbers)

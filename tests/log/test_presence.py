@@ -85,7 +85,7 @@ def test_a_notice_of_an_older_generation_is_refused(world: World, phone: Device)
 def test_a_notice_over_http_does_not_bring_an_offline_device_online(world: World, phone: Device) -> None:
     enter(phone)
     with transaction.atomic():
-        presence.leave([Departure(phone.pk, 1)])
+        presence.leave([Departure(phone.pk, 1)], Effects())
 
     notice(phone, "background", 9)
 
@@ -96,10 +96,10 @@ def test_only_the_generation_that_set_it_clears_the_presence(world: World, phone
     enter(phone)
     enter(phone)
     with transaction.atomic():
-        presence.leave([Departure(phone.pk, 1)])
+        presence.leave([Departure(phone.pk, 1)], Effects())
     still = state(phone)[0]
     with transaction.atomic():
-        presence.leave([Departure(phone.pk, 2)])
+        presence.leave([Departure(phone.pk, 2)], Effects())
 
     assert (still, state(phone)[0]) == ("foreground", "offline")
 
@@ -111,7 +111,7 @@ def test_a_lease_that_ran_out_is_offline_and_a_renewed_one_is_not(world: World, 
     with transaction.atomic():
         presence.renew([Lease(tablet.pk, 1)])
 
-    assert presence.expire(lease=60) == 1
+    assert presence.expire(Effects(), lease=60) == 1
     assert (state(phone)[0], state(tablet)[0]) == ("offline", "foreground")
 
 
@@ -132,6 +132,6 @@ def test_a_return_cut_short_is_interrupted(world: World, phone: Device) -> None:
     world.publish("device:phone")
     enter(phone)
     with transaction.atomic():
-        presence.leave([Departure(phone.pk, 1)])
+        presence.leave([Departure(phone.pk, 1)], Effects())
 
     assert list(Resume.objects.values_list("outcome", flat=True)) == ["interrupted"]
