@@ -20,7 +20,7 @@ FLOORS = [
     {"messaging.protocol", "apps_registry"},
 ]
 #: Django's own doors, on no floor: they may be imported by everybody or by nobody.
-OUTSIDE = {"messaging.apps", "messaging.checks", "messaging.migrations"}
+OUTSIDE = {"messaging.apps", "messaging.checks", "messaging.migrations", "messaging.failpoints"}
 
 
 def modules() -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from messaging import failpoints
 from messaging.log import sql
 from messaging.log.effects import Advanced, Effects
 from messaging.protocol import rules
@@ -60,6 +61,7 @@ def advance(reports: Sequence[Report], effects: Effects) -> list[Saved | Protoco
         )
         write_results(_told(moved), effects)
         effects.advanced.extend(Advanced(device, c.stream_id, c.processed) for device, c in moved)
+        failpoints.hit("result.before_commit")
     return outcomes
 
 
@@ -100,19 +102,23 @@ def _told(moved: Sequence[tuple[int, _Cursor]]) -> list[_Row]:
     """(service, device, stream, segment) for everyone who is to hear."""
     source = sql.rows("r", place="bigint", stream_id="bigint", after="bigint", upto="bigint")
     stored = sql.run(
-        f'SELECT r.place, m."offset", m.type_id, m.service_id FROM {source}'
+        f'SELECT r.place, m."offset", m.type_id, m.service_id, m.expires_at <= {sql.moment()} FROM {source}'
         ' JOIN messaging_message m ON m.stream_id = r.stream_id AND m."offset" > r.after AND m."offset" <= r.upto'
         ' ORDER BY r.place, m."offset"',
+        sql.stamp(sql.now()),
         sql.packed((place, c.stream_id, c.before, c.processed) for place, (_, c) in enumerate(moved)),
     )
-    named = report_to({type for _, _, type, _ in stored})
+    named = report_to({type for _, _, type, *_ in stored})
+    expired: dict[int, list[int]] = defaultdict(list)
     recipients: dict[int, list[tuple[int, Sequence[int | None]]]] = defaultdict(list)
-    for place, offset, type, service in stored:
+    for place, offset, type, service, late in stored:
         recipients[place].append((offset, named.get(type) or (service,)))
+        if late:
+            expired[place].append(offset)
     return [
         (service, device, cursor.stream_id, part)
         for place, (device, cursor) in enumerate(moved)
-        for service, part in rules.attributed(cursor.parts, recipients[place])
+        for service, part in rules.attributed(rules.outdated(cursor.parts, expired[place]), recipients[place])
     ]
 
 
@@ -239,3 +245,4 @@ def receive(receipts: Sequence[Receipt]) -> None:
             " AND s.id = messaging_subscription.stream_id AND messaging_subscription.latest_received < r.upto",
             packed,
         )
+    failpoints.hit("ack.before_commit")

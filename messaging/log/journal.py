@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from msgspec import Struct
 
+from messaging import failpoints
 from messaging.log import answers, cursors, membership, presence
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
@@ -78,6 +79,15 @@ VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
     presence.Finished: _quiet(presence.finish),
     presence.Lease: _quiet(presence.renew),
     presence.Departure: _leave,
+}
+
+#: Where tests kill this process: after a commit, before anybody was told of it.
+_COMMITTED: dict[type[Any], str] = {
+    answers.Request: "publish.after_commit",
+    cursors.Receipt: "ack.after_commit",
+    cursors.Report: "result.after_commit",
+    presence.Arrival: "hello.after_commit",
+    presence.NoticeGiven: "notice.after_commit",
 }
 
 
@@ -216,6 +226,8 @@ class Journal:
                     found = verb([batch[place].body for place in places], effects)
                     for place, outcome in zip(places, found, strict=True):
                         outcomes[place] = outcome
+        for kind in by_verb:
+            failpoints.hit(_COMMITTED.get(kind, ""))
         return outcomes
 
     def _tell(self, batch: list[Command], outcomes: list[Outcome], effects: Effects) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from django.db import connection
 from msgspec import Struct
 
+from messaging import failpoints
 from messaging.log import reading, sql
 from messaging.log.effects import Item
 from messaging.log.reading import Entry
@@ -88,6 +89,7 @@ def page(*, device_id: int, asked: Asked) -> Page:
     messages = _merge(parts, asked.limit)
     latest = [value.text for found in values.values() for value in found]
     cursor = _cursor(parts)
+    failpoints.hit("pull.after_read")
     return Page(_text(parts, messages, latest, cursor), cursor)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from messaging import failpoints
 from messaging.log import sql
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry, entries
@@ -109,6 +110,7 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     _remember(returns, now)
     effects.devices.extend(taken_over)
     _tell_apps(changed, effects)
+    failpoints.hit("hello.before_commit")
     return here
 
 
@@ -158,6 +160,7 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
         _remember(returns, now)
     effects.devices.extend(changed)
     _tell_apps(moved, effects)
+    failpoints.hit("notice.before_commit")
     return outcomes
 
 

@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import transaction
 from msgspec import Struct
 
+from messaging import failpoints
 from messaging.log import cursors, sql
 from messaging.log.effects import Effects
-from messaging.protocol.rules import Segment
+from messaging.protocol.rules import Segment, runs
 
 #: Messages one round may remove, and streams it may look at.
 LIMIT = 5000
@@ -115,6 +116,7 @@ def _clean_expired(effects: Effects, limit: int) -> int:
     for stream, offsets in sorted(by_stream.items()):
         with transaction.atomic():
             removed += _remove(stream, sorted(offsets), "expired", effects)
+        failpoints.hit("cleanup.after_commit")
     return removed
 
 
@@ -180,12 +182,14 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
             now,
         )
     _tell_services(stream_id, missed, waiting, reason, effects)
+    failpoints.hit("cleanup.before_delete")
     removed = sql.change(
         f'DELETE FROM messaging_message WHERE stream_id = %s AND "offset" IN (SELECT r.place FROM {source})',
         stream_id,
         sql.packed((offset,) for offset, *_ in stored),
     )
     _raise_tail(stream_id)
+    failpoints.hit("cleanup.before_commit")
     effects.streams.append(stream_id)
     return removed
 
@@ -213,17 +217,6 @@ def _tell_services(
         ),
         effects,
     )
-
-
-def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
-    """Offsets in order as (first, last) of each unbroken run."""
-    found: list[tuple[int, int]] = []
-    for offset in offsets:
-        if found and found[-1][1] == offset - 1:
-            found[-1] = (found[-1][0], offset)
-        else:
-            found.append((offset, offset))
-    return found
 
 
 def _clean_records() -> None:

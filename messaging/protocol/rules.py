@@ -109,6 +109,37 @@ def segments(*, after: int, upto: int, special: Mapping[int, Segment]) -> list[S
     return found
 
 
+def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Offsets in order as (first, last) of each unbroken run."""
+    found: list[tuple[int, int]] = []
+    for offset in offsets:
+        if found and found[-1][1] == offset - 1:
+            found[-1] = (found[-1][0], offset)
+        else:
+            found.append((offset, offset))
+    return found
+
+
+def outdated(parts: Sequence[Segment], expired: Sequence[int]) -> list[Segment]:
+    """The parts, with what had expired before its result came as gaps.
+
+    A device that reads a message past its time is told of a gap, and its cumulative result goes beyond it: that must
+    not count as processed (P4). What it names itself, by a failure or a value, it had.
+    """
+    found: list[Segment] = []
+    for part in parts:
+        begin = part.from_offset
+        if part.status == "processed" and part.value is None:
+            for first, last in runs([offset for offset in expired if begin <= offset <= part.upto]):
+                if begin < first:
+                    found.append(part._replace(from_offset=begin, upto=first - 1))
+                found.append(Segment(first, last, "gap", "expired"))
+                begin = last + 1
+        if begin <= part.upto:
+            found.append(part._replace(from_offset=begin))
+    return found
+
+
 def attributed(
     parts: Sequence[Segment], recipients: Sequence[tuple[int, Sequence[int | None]]]
 ) -> list[tuple[int | None, Segment]]:

@@ -7,7 +7,7 @@ from apps_registry.models import Device, MessageType, Service
 from messaging.log import cursors
 from messaging.log.cursors import Receipt, Report, Saved
 from messaging.log.effects import Advanced, Effects
-from messaging.models import Feed, Result
+from messaging.models import Feed, Message, Result
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.rules import Segment
 from tests.conftest import World
@@ -57,6 +57,23 @@ def test_a_failed_message_stands_alone_in_the_feed(world: World, phone: Device, 
         (1, "device:phone", 1, 1, "processed", ""),
         (2, "device:phone", 2, 2, "failed", "KeyError"),
         (3, "device:phone", 3, 3, "processed", ""),
+    ]
+
+
+def test_what_had_expired_when_its_result_came_is_a_gap_for_the_service(
+    world: World, phone: Device, three: None
+) -> None:
+    world.publish("device:phone")
+    # Past its time, and no cleanup has come by yet: the device may have been told of a gap.
+    Message.objects.filter(offset__in=[2, 3, 4]).update(expires_at="2020-01-01T00:00:00Z")
+
+    saved = advance(Report(phone.pk, "device:phone", 4, special={4: Segment(4, 4, "failed", "KeyError")}))
+
+    assert saved == [Saved("device:phone", 4)]
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 1, "processed", ""),
+        (2, "device:phone", 2, 3, "gap", "expired"),
+        (3, "device:phone", 4, 4, "failed", "KeyError"),
     ]
 
 

@@ -8,8 +8,9 @@ from apps_registry.models import Device
 from messaging.log import cursors, reading, retention
 from messaging.log.cursors import Report
 from messaging.log.effects import Effects
-from messaging.log.retention import Removed, runs
+from messaging.log.retention import Removed
 from messaging.models import Gap, Message, Result, Stream
+from messaging.protocol.rules import runs
 from tests.conftest import World
 
 

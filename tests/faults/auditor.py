@@ -1,0 +1,311 @@
+"""The auditor: a history in, the broken promises out. Pure: it knows nothing of how the server works."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.faults import history as h
+
+
+class Violation(NamedTuple):
+    """`promise`: P1 … P11 of docs/explanation/guarantees.md; `event`: the place in the history where it showed."""
+
+    promise: str
+    text: str
+    event: int
+
+
+@dataclass
+class _Log:
+    """A stream as services and devices together have seen it."""
+
+    messages: dict[int, str] = field(default_factory=dict)
+    offsets: dict[str, int] = field(default_factory=dict)
+    confirmed: set[int] = field(default_factory=set)
+    #: Offset → the reasons for which it may be missing.
+    removable: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    newest: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def head(self) -> int:
+        return max(self.confirmed, default=0)
+
+
+@dataclass
+class _Reader:
+    """A device in a stream."""
+
+    joined: int | None = None
+    #: In this life of the app; in the store.
+    position: int | None = None
+    stored: int = 0
+    open: int | None = None
+    failed: set[int] = field(default_factory=set)
+    missed: set[int] = field(default_factory=set)
+    reported: int = 0
+    saved: int = 0
+    owes_reset: bool = False
+    #: Newest version of each key shown: ever, and on this connection. Newest known when it asked to come back.
+    shown: dict[str, int] = field(default_factory=dict)
+    here: dict[str, int] = field(default_factory=dict)
+    asked_at: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class _Device:
+    generation: int = 0
+    wants: str = "foreground"
+    agreed: str = "foreground"
+
+
+class Auditor:
+    """Takes the events one by one; `violations` grows with what is wrong."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+        self._place = 0
+        self._logs: dict[str, _Log] = defaultdict(_Log)
+        self._asked: dict[tuple[str, str], h.Asked] = {}
+        #: Gaps are right only if what stood there could go: (stream, offset, reason, text, event).
+        self._gaps: list[tuple[str, int, str, str, int]] = []
+        self._devices: dict[str, _Device] = defaultdict(_Device)
+        self._readers: dict[tuple[str, str], _Reader] = defaultdict(_Reader)
+        #: Service → device, stream → offset → what the feed said, as often as it said it.
+        self._feeds: dict[str, dict[tuple[str, str], dict[int, list[str]]]] = defaultdict(
+            lambda: defaultdict(lambda: defaultdict(list))
+        )
+
+    def take(self, event: h.Event) -> None:
+        getattr(self, f"on_{type(event).__name__.lower()}")(event)
+        self._place += 1
+
+    def _wrong(self, promise: str, text: str) -> None:
+        self.violations.append(Violation(promise, text, self._place))
+
+    def _check(self, holds: bool, promise: str, text: str) -> None:
+        if not holds:
+            self._wrong(promise, text)
+
+    # --- the log -----------------------------------------------------------------------------------------------------
+
+    def on_asked(self, event: h.Asked) -> None:
+        self._asked[event.stream, event.message] = event
+
+    def on_confirmed(self, event: h.Confirmed) -> None:
+        self._stands_at(event.stream, event.offset, event.message)
+        self._logs[event.stream].confirmed.add(event.offset)
+
+    def _stands_at(self, stream: str, offset: int, message: str) -> None:
+        """Somebody saw this message at this offset: everybody must, and nowhere else."""
+        log = self._logs[stream]
+        if (stream, message) not in self._asked:
+            self._wrong("P1", f"{stream} {offset}: {message!r} is a phantom, nobody published it")
+        known = log.messages.setdefault(offset, message)
+        self._check(known == message, "P1", f"{stream} {offset} is {known!r} and {message!r}")
+        place = log.offsets.setdefault(message, offset)
+        self._check(place == offset, "P2", f"{stream}: {message!r} stands at {place} and at {offset}")
+
+    def on_removable(self, event: h.Removable) -> None:
+        for offset in range(event.first, event.last + 1):
+            self._logs[event.stream].removable[offset].add(event.reason)
+
+    def on_valued(self, event: h.Valued) -> None:
+        newest = self._logs[event.stream].newest
+        newest[event.key] = max(newest.get(event.key, 0), event.version)
+
+    def on_restored(self, event: h.Restored) -> None:
+        log = self._logs[event.stream]
+        for offset in [offset for offset in log.messages if offset > event.head]:
+            log.offsets.pop(log.messages.pop(offset), None)
+        log.confirmed = {offset for offset in log.confirmed if offset <= event.head}
+        log.newest.clear()
+        for (_, stream), reader in self._readers.items():
+            if stream == event.stream:
+                reader.owes_reset = reader.stored > event.head
+                reader.saved = 0
+                reader.shown.clear()
+
+    # --- hand-over ---------------------------------------------------------------------------------------------------
+
+    def on_joined(self, event: h.Joined) -> None:
+        self._readers[event.device, event.stream].joined = event.at
+
+    def on_adopted(self, event: h.Adopted) -> None:
+        reader = self._readers[event.device, event.stream]
+        least = max(reader.joined or 0, reader.reported)
+        self._check(event.at <= least, "P4", f"{event}: nothing above {least} was ever processed")
+        reader.position = reader.stored = event.at
+
+    def on_handed(self, event: h.Handed) -> None:
+        reader = self._readers[event.device, event.stream]
+        self._check(not reader.owes_reset, "P11", f"{event}: its history is another one, and it was not told")
+        if reader.position is not None:
+            self._follows(reader.position, event.offset, event)
+        self._stands_at(event.stream, event.offset, event.message)
+        reader.position = reader.open = event.offset
+
+    def _follows(self, position: int, first: int, event: h.Handed | h.Told) -> None:
+        if first <= position:
+            self._wrong("P3", f"{event}: it had been at {position} already")
+        elif first > position + 1:
+            self._wrong("P2", f"{event}: {position + 1} to {first - 1} were left out")
+
+    def on_returned(self, event: h.Returned) -> None:
+        reader = self._readers[event.device, event.stream]
+        self._check(reader.open == event.offset, "P4", f"{event}: the handler has {reader.open}")
+        reader.open = None
+        reader.stored = event.offset
+        (reader.failed.add if event.failed else reader.failed.discard)(event.offset)
+
+    def on_told(self, event: h.Told) -> None:
+        reader = self._readers[event.device, event.stream]
+        if event.reason == "reset":
+            self._check(event.last <= max(reader.reported, reader.joined or 0), "P4", f"{event}: nothing was processed")
+            reader.owes_reset = False
+            reader.missed = {offset for offset in reader.missed if offset <= event.last}
+        else:
+            if reader.position is not None:
+                self._follows(reader.position, event.first, event)
+            self._gaps += [
+                (event.stream, offset, event.reason, str(event), self._place)
+                for offset in range(event.first, event.last + 1)
+            ]
+            reader.missed.update(range(event.first, event.last + 1))
+        reader.position = reader.stored = event.last
+
+    def on_killed(self, event: h.Killed) -> None:
+        for (device, _), reader in self._readers.items():
+            if device == event.device and reader.position is not None:
+                reader.position, reader.open = reader.stored, None
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    def on_reported(self, event: h.Reported) -> None:
+        reader = self._readers[event.device, event.stream]
+        self._check(event.upto <= reader.stored, "P4", f"{event}: the handlers got to {reader.stored}")
+        reader.reported = max(reader.reported, event.upto)
+
+    def on_saved(self, event: h.Saved) -> None:
+        reader = self._readers[event.device, event.stream]
+        self._processed(reader, event.processed, event)
+        reader.saved = max(reader.saved, event.processed)
+
+    def on_stands(self, event: h.Stands) -> None:
+        reader = self._readers[event.device, event.stream]
+        self._processed(reader, event.processed, event)
+        self._check(event.received <= event.head, "P2", f"{event}: nobody can have received what there is not")
+        head = self._logs[event.stream].head
+        self._check(event.head >= head, "P1", f"{event}: {head} was confirmed")
+
+    def _processed(self, reader: _Reader, processed: int, event: h.Saved | h.Stands) -> None:
+        most = max(reader.reported, reader.joined or 0)
+        self._check(processed <= most, "P4", f"{event}: no more than {most} was reported")
+        self._check(processed >= reader.saved, "P5", f"{event}: {reader.saved} had been confirmed")
+
+    def on_heard(self, event: h.Heard) -> None:
+        reader = self._readers[event.device, event.stream]
+        said = self._feeds[event.service][event.device, event.stream]
+        for offset in range(event.first, event.last + 1):
+            said[offset].append(event.status)
+            if event.status == "gap":
+                self._gaps.append((event.stream, offset, "", str(event), self._place))
+            else:
+                self._check(offset <= reader.reported, "P4", f"{event}: {offset} was never reported")
+
+    def on_feedread(self, event: h.FeedRead) -> None:
+        feed = self._feeds[event.service]
+        for (device, stream), reader in self._readers.items():
+            said = feed[device, stream]
+            for offset, message in sorted(self._logs[stream].messages.items()):
+                asked = self._asked.get((stream, message))
+                if asked and asked.service == event.service:
+                    self._one_result(reader, f"{device} {stream} {offset}", offset, said.get(offset, []))
+
+    def _one_result(self, reader: _Reader, where: str, offset: int, said: list[str]) -> None:
+        self._check(len(said) <= 1, "P5", f"{where} is in the feed {len(said)} times: {said}")
+        if (reader.joined or 0) < offset <= reader.saved:
+            self._check(bool(said), "P5", f"{where}: its result was confirmed, and the service never heard")
+        if offset in reader.missed and said:
+            self._check(said[0] == "gap", "P4", f"{where} was told as a gap, and the service heard {said[0]!r}")
+        elif said and said[0] != "gap":
+            status = "failed" if offset in reader.failed else "processed"
+            self._check(said[0] == status, "P5", f"{where}: the handler made it {status}, the service heard {said[0]}")
+
+    # --- presence ----------------------------------------------------------------------------------------------------
+
+    def on_came(self, event: h.Came) -> None:
+        device = self._devices[event.device]
+        self._check(event.generation > device.generation, "P5", f"{event}: {device.generation} was before")
+        device.generation = event.generation
+        for (name, _), reader in self._readers.items():
+            if name == event.device:
+                reader.here.clear()
+
+    def on_wants(self, event: h.Wants) -> None:
+        self._devices[event.device].wants = event.state
+        if event.state == "foreground":
+            for (name, stream), reader in self._readers.items():
+                if name == event.device:
+                    reader.asked_at = dict(self._logs[stream].newest)
+
+    def on_agreed(self, event: h.Agreed) -> None:
+        device = self._devices[event.device]
+        device.agreed = event.state
+        if event.state == "foreground":
+            for (name, _), reader in self._readers.items():
+                if name == event.device:
+                    reader.here.clear()
+
+    def _away(self, device: str) -> bool:
+        state = self._devices[device]
+        return state.wants == state.agreed == "background"
+
+    def on_shown(self, event: h.Shown) -> None:
+        reader = self._readers[event.device, event.stream]
+        self._check(not self._away(event.device), "P6", f"{event}: it is in the background")
+        before = reader.here.get(event.key, 0)
+        self._check(event.version > before, "P6", f"{event}: {before} had been shown")
+        newest = reader.asked_at.get(event.key, 0)
+        self._check(event.version >= newest, "P6", f"{event}: {newest} was the newest when it came back")
+        reader.here[event.key] = event.version
+        reader.shown[event.key] = max(reader.shown.get(event.key, 0), event.version)
+
+    def on_passed(self, event: h.Passed) -> None:
+        self._check(not self._away(event.device), "P6", f"{event}: it is in the background")
+
+    def on_settled(self, event: h.Settled) -> None:
+        for (device, stream), reader in self._readers.items():
+            if device != event.device or reader.joined is None:
+                continue
+            log = self._logs[stream]
+            have = reader.stored if reader.position is not None else reader.joined
+            self._check(have >= log.head, "P2", f"{device} {stream}: {have + 1} to {log.head} never came")
+            for key, version in log.newest.items():
+                shown = reader.shown.get(key, 0)
+                self._check(shown >= version, "P6", f"{device} {stream} {key}: {shown} is shown, {version} the newest")
+
+    def end(self) -> list[Violation]:
+        """All violations, with those that show only in the end: gaps where nothing was to go."""
+        for stream, offset, reason, text, place in self._gaps:
+            if reason not in self._reasons(stream, offset):
+                self.violations.append(Violation("P7", f"{text}: nobody removed {offset} for this reason", place))
+        self._gaps.clear()
+        return self.violations
+
+    def _reasons(self, stream: str, offset: int) -> set[str]:
+        """Why this offset may be missing; "" if there is any reason at all."""
+        log = self._logs[stream]
+        asked = self._asked.get((stream, log.messages.get(offset, "")))
+        reasons = log.removable.get(offset, set()) | ({"expired"} if asked and asked.mortal else set())
+        return reasons | {""} if reasons else set()
+
+
+def audit(events: Iterable[h.Event]) -> list[Violation]:
+    """Every promise the history breaks."""
+    auditor = Auditor()
+    for event in events:
+        auditor.take(event)
+    return auditor.end()

@@ -1,0 +1,61 @@
+"""kill -9, at named places and at random moments: lost 0, handed over twice 0, out of order 0, phantoms 0.
+
+KILLS=200 SEED=7 pytest tests/faults/test_kill.py: more of them, and the same again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from messaging.failpoints import NAMES
+from tests.faults.installation import Installation
+
+KILLS = int(os.environ.get("KILLS", "10"))
+SEED = int(os.environ.get("SEED", random.randrange(10**6)))
+MESSAGING = Path(__file__).resolve().parent.parent.parent / "messaging"
+
+
+def told(house: Installation, seed: int) -> str:
+    events = house.chronicle.events
+    kinds = {kind: sum(type(event).__name__ == kind for event in events) for kind in ("Confirmed", "Handed", "Told")}
+    apps = sum(phone.kills for phone in house.phones)
+    return f"SEED={seed}: server killed {house.kills} times, apps {apps} times, {kinds}"
+
+
+def test_every_failpoint_is_somewhere_in_the_code() -> None:
+    code = "\n".join(file.read_text() for file in MESSAGING.rglob("*.py") if file.name != "failpoints.py")
+
+    placed = set(re.findall(r'"((?:publish|pull|ack|result|hello|notice|cleanup)\.\w+_\w+)"', code))
+
+    assert placed == set(NAMES)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(60 + 4 * KILLS)
+async def test_killed_at_every_failpoint_nothing_is_lost_doubled_or_made_up(tmp_path: Path) -> None:
+    rounds = max(1, KILLS // (2 * len(NAMES)))
+    async with Installation(tmp_path, seed=SEED).open() as house:
+        for name in house.random.sample(NAMES * rounds, len(NAMES) * rounds):
+            times = 1 if name.startswith("cleanup") else house.random.randrange(1, 6)
+            await house.killed_at(f"{name}:{times}")
+        violations = await house.verdict()
+
+    print(told(house, SEED))  # noqa: T201
+    assert violations == [], told(house, SEED)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(60 + 4 * KILLS)
+async def test_killed_at_random_moments_nothing_is_lost_doubled_or_made_up(tmp_path: Path) -> None:
+    async with Installation(tmp_path, seed=SEED).open() as house:
+        for _ in range(KILLS):
+            await house.killed_within(house.random.randrange(1, 300))
+        violations = await house.verdict()
+
+    print(told(house, SEED))  # noqa: T201
+    assert violations == [], told(house, SEED)
