@@ -687,20 +687,20 @@ test("started again while a handler of before still runs: it waits, and no messa
   assert.equal(server.stream(PHONE).processed, 1);
 });
 
-test("what the app does in a callback waits its turn", async () => {
-  const server = new FakeServer(PHONE);
-  server.publish(PHONE, 1);
-  const storage = new MemoryStore();
-  await storage.save({ streams: { [PHONE]: { epoch: "e1", done: 1, received: 1, processed: 0 } } });
-  const { phone, clock, seen } = aPhone(server, { storage, onState: (state) => { if (state === "live") phone.stop(); } });
+for (const when of ["connecting", "live"]) {
+  test(`what the app does in a callback waits its turn: stopped when ${when}`, async () => {
+    const server = new FakeServer(PHONE);
+    const { phone, clock, seen } = aPhone(server, { onState: (state) => { if (state === when) phone.stop(); } });
 
-  await phone.start();
-  await clock.pass(1000);
+    await phone.start();
+    await clock.pass(60_000);
 
-  assert.equal(phone.inspect().state, "closed");
-  assert.equal(clock.waiting, 0);
-  assert.deepEqual(seen.errors, []);
-});
+    assert.equal(phone.inspect().state, "closed");
+    assert.equal(clock.waiting, 0);
+    assert.equal(server.socket, null);
+    assert.deepEqual(seen.errors, []);
+  });
+}
 
 test("tokens are in no event", async () => {
   const server = new FakeServer(PHONE);

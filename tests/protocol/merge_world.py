@@ -1,20 +1,26 @@
 """A model of everything around a merge: a server's log, a socket that loses, doubles and reorders, pages in any order,
-expiry, lost connections, killed apps. Hypothesis walks it; every step checks what P3 promises."""
+expiry, lost connections, killed apps. Who walks it makes the choices; every step checks what P3 promises."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from typing import Any, Protocol, TypeVar
 
 from messaging.protocol.merge import Merge
 from messaging.protocol.merge_effects import Adopt, Effect, Gap, Hand, Pull
 
 PAGE = 2
+T = TypeVar("T")
 Frame = tuple[str, int, int]
+
+
+class Choices(Protocol):
+    """Who decides what happens: Hypothesis, or a random number generator."""
+
+    def one(self, of: Sequence[T]) -> T: ...
+    def number(self, least: int, most: int) -> int: ...
+    def yes(self) -> bool: ...
 
 
 @dataclass
@@ -55,13 +61,13 @@ class Fetch:
     after: int = 0
 
 
-class World(RuleBasedStateMachine):
-    merge_class: Callable[..., Merge] = Merge
-    pages_are_lost = True
-    """Lost pages can make a hole stay; without them nothing may ever be told as unexplained."""
+class World:
+    """`pages_are_lost`: lost pages can make a hole stay; without them nothing may ever be told as unexplained."""
 
-    @initialize(behind=st.integers(0, 3))
-    def an_app_with_a_store(self, behind: int) -> None:
+    def __init__(self, choose: Choices, *, merge: Callable[..., Merge] = Merge, pages_are_lost: bool = False) -> None:
+        self.choose = choose
+        self.merge_class = merge
+        self.pages_are_lost = pages_are_lost
         self.server = Server()
         self.lost_a_push = False
         self.wire: list[Frame] = []
@@ -78,24 +84,48 @@ class World(RuleBasedStateMachine):
         self.covered: set[int] = set()
         self.open_cut: int | None = None
         self.merge = self.merge_class(limit=3)
-        self.publish(behind)
+        for _ in range(self.choose.number(0, 3)):
+            self.server.append()
+
+    def walk(self, steps: int) -> None:
+        for _ in range(steps):
+            self.choose.one(self.possible())()
+        self.come_to_rest()
+
+    def possible(self) -> list[Callable[[], None]]:
+        some_messages = any(kind == "message" for kind, _, _ in self.wire)
+        possible = [
+            (True, self.publish),
+            (True, self.report),
+            (True, self.disturb),
+            (self.server.head > 0, self.expire),
+            (not self.pushing, self.connect),
+            (self.pushing, self.go_to_the_background),
+            (self.pushing and self.merge.state == "away", self.ask_for_the_foreground),
+            (self.unanswered, self.hear_the_answer),
+            (bool(self.wire), self.deliver),
+            (bool(self.wire), self.deliver_in_order),
+            (some_messages, self.lose),
+            (bool(self.fetches), self.serve),
+            (bool(self.pages), self.deliver_page),
+            (bool(self.pages) and self.pages_are_lost, self.lose_page),
+            (bool(self.queue), self.work),
+        ]
+        return [step for may, step in possible if may]
 
     # --- the server ---
 
-    @rule(count=st.integers(1, 3))
-    def publish(self, count: int) -> None:
-        for _ in range(count):
+    def publish(self) -> None:
+        for _ in range(self.choose.number(1, 3)):
             self.server.append()
             if self.pushing:
                 self.wire.append(("message", self.server.head, self.server.head))
 
-    @precondition(lambda self: self.server.head)
-    @rule(data=st.data(), told=st.booleans())
-    def expire(self, data: st.DataObject, told: bool) -> None:
-        upto = data.draw(st.integers(1, self.server.head))
-        since = data.draw(st.integers(max(1, upto - 3), upto))
+    def expire(self) -> None:
+        upto = self.choose.number(1, self.server.head)
+        since = self.choose.number(max(1, upto - 3), upto)
         self.server.gone.update(range(since, upto + 1))
-        if told and self.pushing:
+        if self.pushing and self.choose.yes():
             self.wire.append(("gap", since, upto))
 
     def lose_history(self) -> None:
@@ -108,11 +138,9 @@ class World(RuleBasedStateMachine):
 
     # --- the socket ---
 
-    @precondition(lambda self: not self.pushing)
-    @rule(mode=st.sampled_from(["pull", "hold", "replay"]))
-    def connect(self, mode: str) -> None:
+    def connect(self) -> None:
         self.pushing = True
-        self.answer(mode)
+        self.answer(self.choose.one(["pull", "hold", "replay"]))
 
     def answer(self, mode: str) -> None:
         server = self.server
@@ -131,26 +159,21 @@ class World(RuleBasedStateMachine):
             )
         )
 
-    @precondition(lambda self: self.wire)
-    @rule(data=st.data(), doubled=st.booleans(), in_order=st.booleans())
-    def deliver(self, data: st.DataObject, doubled: bool, in_order: bool) -> None:
+    def deliver(self) -> None:
         plain = [index for index, frame in enumerate(self.wire) if frame[0] != "caught_up"]
-        index = 0 if in_order or not plain else data.draw(st.sampled_from(plain))
-        frame = self.wire[index] if doubled else self.wire.pop(index)
+        index = self.choose.one(plain) if plain and self.choose.yes() else 0
+        frame = self.wire[index] if self.choose.yes() else self.wire.pop(index)  # left there, it comes again
         self.receive(frame)
 
-    @precondition(lambda self: self.wire)
-    @rule(count=st.integers(1, 6))
-    def deliver_in_order(self, count: int) -> None:
+    def deliver_in_order(self) -> None:
+        count = self.choose.number(1, 6)
         for frame in self.wire[:count]:
             self.receive(frame)
         del self.wire[:count]
 
-    @precondition(lambda self: any(frame[0] == "message" for frame in self.wire))
-    @rule(data=st.data())
-    def lose(self, data: st.DataObject) -> None:
+    def lose(self) -> None:
         self.lost_a_push = True
-        self.wire.remove(data.draw(st.sampled_from([frame for frame in self.wire if frame[0] == "message"])))
+        self.wire.remove(self.choose.one([frame for frame in self.wire if frame[0] == "message"]))
 
     def receive(self, frame: Frame) -> None:
         kind, first, last = frame
@@ -161,9 +184,8 @@ class World(RuleBasedStateMachine):
         else:
             self.act(self.merge.caught_up(upto=last))
 
-    @rule(disturbance=st.sampled_from(["cut_off", "cut_off", "kill_the_app", "lose_history"]))
-    def disturb(self, disturbance: str) -> None:
-        getattr(self, disturbance)()
+    def disturb(self) -> None:
+        self.choose.one([self.cut_off, self.cut_off, self.kill_the_app, self.lose_history])()
 
     def cut_off(self) -> None:
         self.pushing = self.unanswered = self.lost_a_push = False
@@ -171,8 +193,6 @@ class World(RuleBasedStateMachine):
         self.open_cut = None
         self.act(self.merge.away())
 
-    @precondition(lambda self: self.pushing)
-    @rule()
     def go_to_the_background(self) -> None:
         self.open_cut = None
         self.queue.clear()
@@ -180,25 +200,19 @@ class World(RuleBasedStateMachine):
         self.unanswered = False
         self.act(self.merge.away(done=self.seen))
 
-    @precondition(lambda self: self.pushing and self.merge.state == "away")
-    @rule()
     def ask_for_the_foreground(self) -> None:
         self.unanswered = True
         self.open_cut = self.position
         self.act(self.merge.expect())
 
-    @precondition(lambda self: self.unanswered)
-    @rule(mode=st.sampled_from(["pull", "hold"]))
-    def hear_the_answer(self, mode: str) -> None:
+    def hear_the_answer(self) -> None:
         self.unanswered = False
-        self.answer(mode)
+        self.answer(self.choose.one(["pull", "hold"]))
 
     # --- pulls ---
 
-    @precondition(lambda self: self.fetches)
-    @rule(data=st.data())
-    def serve(self, data: st.DataObject) -> None:
-        self.pages.append(self.next_page(data.draw(st.sampled_from(self.fetches))))
+    def serve(self) -> None:
+        self.pages.append(self.next_page(self.choose.one(self.fetches)))
 
     def next_page(self, fetch: Fetch) -> tuple[Fetch, dict[str, Any]]:
         server, pull = self.server, fetch.pull
@@ -228,18 +242,14 @@ class World(RuleBasedStateMachine):
             "complete": complete,
         }
 
-    @precondition(lambda self: self.pages)
-    @rule(data=st.data(), doubled=st.booleans())
-    def deliver_page(self, data: st.DataObject, doubled: bool) -> None:
-        last = len(self.pages) - 1
-        index = data.draw(st.integers(0, last)) if self.pages_are_lost else 0
-        page = self.pages[index] if doubled and self.pages_are_lost else self.pages.pop(index)
+    def deliver_page(self) -> None:
+        index = self.choose.number(0, len(self.pages) - 1) if self.pages_are_lost else 0
+        doubled = self.pages_are_lost and self.choose.yes()
+        page = self.pages[index] if doubled else self.pages.pop(index)
         self.turn(page[1])
 
-    @precondition(lambda self: self.pages_are_lost and self.pages)
-    @rule(data=st.data())
-    def lose_page(self, data: st.DataObject) -> None:
-        fetch, page = self.pages.pop(data.draw(st.integers(0, len(self.pages) - 1)))
+    def lose_page(self) -> None:
+        fetch, page = self.pages.pop(self.choose.number(0, len(self.pages) - 1))
         if page.get("complete", True):  # the transport asks again until it has an answer
             self.fetches.append(Fetch(fetch.pull))
 
@@ -256,14 +266,12 @@ class World(RuleBasedStateMachine):
 
     # --- the app ---
 
-    @precondition(lambda self: self.queue)
-    @rule(count=st.integers(1, 4))
-    def work(self, count: int) -> None:
+    def work(self) -> None:
+        count = self.choose.number(1, 4)
         for item in self.queue[:count]:
             self.see(item)
         del self.queue[:count]
 
-    @rule()
     def report(self) -> None:
         if self.epoch == self.server.epoch:
             self.server.processed = max(self.server.processed, self.seen)
@@ -318,15 +326,13 @@ class World(RuleBasedStateMachine):
             self.covered.update(range(first, last + 1))
         self.seen = last
 
-    def teardown(self) -> None:
+    def come_to_rest(self) -> None:
         """Calm at last. Whatever happened: everything is handed over, or covered by a gap."""
-        if not hasattr(self, "server"):
-            return
         if not self.pushing or self.merge.state == "away" or self.unanswered:
             self.cut_off()
-            self.connect("pull")
+            self.connect()
         if self.lost_a_push:  # nothing can tell the client, but the next message
-            self.publish(1)
+            self.publish()
         self.calm()
 
         assert self.merge.state == "live", self.merge.state
