@@ -157,6 +157,7 @@ SPECTACULAR_SETTINGS = {
         "SaidState": "messaging.api.shapes.STATES",
         "SaidStatus": "messaging.api.shapes.FAILURES",
         "State": "messaging.models.PresenceState.values",
+        "Whereabouts": "messaging.api.shapes.WHEREABOUTS",
         "Status": "messaging.models.ResultStatus.values",
     },
 }

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from messaging.api import paging, shapes, streams, telling
 from messaging.api.edge import ServiceView, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, described
+from messaging.live import node
 from messaging.models import Message, Result, Stream, Subscription
 from messaging.protocol.errors import ProtocolError
 
@@ -31,7 +32,7 @@ class MessageState(ServiceView):
         if not 1 <= offset <= row.head:
             raise ProtocolError("not_found")
         # Who joined later was never meant to have it.
-        meant = Subscription.objects.filter(stream=row, joined_offset__lt=offset).select_related("device")
+        meant = Subscription.objects.filter(stream=row, joined_offset__lt=offset).select_related("device", "stream")
         meant = meant.annotate(result=Subquery(_results(row, offset).values("pk")[:1]))
         return paging.page(
             request,
@@ -79,7 +80,22 @@ def _device(row: Subscription, offset: int, result: Result | None) -> dict[str, 
     handled = result is None or result.status == "processed"
     return {
         "device": row.device.name,
+        "state": result.status if result else _on_the_way(row, offset),
+        "at": telling.moment(result.reported_at) if result else None,
         "received": row.received >= offset,
         "processed": row.processed >= offset and handled,
         **told,
     }
+
+
+def _on_the_way(row: Subscription, offset: int) -> str:
+    """How far a message without a result has got.
+
+    LIMIT: that it was pushed is known to the process that holds the device's connection; others say `stored`.
+    """
+    if row.processed >= offset:
+        return "processed"  # its result is past the time results are kept, or nobody was to hear of it
+    if row.received >= offset:
+        return "received"
+    session = node.current().hub.sessions.get(row.device_id)
+    return "pushed" if session and session.under_way(row.stream.name, offset) else "stored"

@@ -13,6 +13,8 @@ from messaging.models import GapReason, PresenceState, ResultStatus, StreamKind
 #: What a device may say; what it is told has more (settings name the two apart).
 STATES = ["foreground", "background"]
 FAILURES = ["failed", "rejected"]
+#: How far a message has got on its way to one device.
+WHEREABOUTS = ["stored", "pushed", "received", *ResultStatus.values]
 
 
 class Shape(s.Serializer[Any]):
@@ -224,6 +226,8 @@ class MessageAbout(Shape):
 
 class DeviceState(Shape):
     device = s.CharField()
+    state = s.ChoiceField(choices=WHEREABOUTS)
+    at = s.DateTimeField(allow_null=True, help_text="When the result was reported.")
     received = s.BooleanField()
     processed = s.BooleanField()
     status = s.ChoiceField(choices=ResultStatus.values, required=False)

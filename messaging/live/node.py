@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
@@ -29,6 +29,12 @@ logger = logging.getLogger("meanwhile.node")
 
 #: Seconds: renewing of leases, their length, and joining of groups again.
 RENEW, REGROUP = 10.0, 15.0
+
+
+class Leaving(Protocol):
+    """Whoever can be sent away."""
+
+    def bye(self, code: str, *, detail: str = "", retry_after_ms: int = 0) -> None: ...
 
 
 class Node:
@@ -94,7 +100,7 @@ class Node:
         """Sends everybody away, with returns spread over a few seconds; lets nobody in any more."""
         self.draining = True
         self.hub.wake()
-        links = [*(session.link for session in self.hub.sessions.values()), *self.callers]
+        links: list[Leaving] = [*(session.link for session in self.hub.sessions.values()), *self.callers]
         for link in links:
             link.bye("restart", retry_after_ms=random.randrange(100, 4000))  # noqa: S311 - spreads load
 

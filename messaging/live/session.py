@@ -170,6 +170,11 @@ class Session:
             way.lane.ack(upto)
         return way
 
+    def under_way(self, stream: str, offset: int) -> bool:
+        """Whether this message was sent here and is not acknowledged. From any thread."""
+        way = self.ways.get(stream)
+        return way is not None and way.lane.holds(offset)
+
     def advanced(self, way: Way, processed: int) -> None:
         """Results moved the cursor: a hold may end, a return may be complete."""
         if processed > way.processed:

@@ -52,6 +52,10 @@ class Lane:
             self._window.count -= 1
             self._window.bytes -= size
 
+    def holds(self, offset: int) -> bool:
+        """Whether this offset was sent and is not acknowledged. From any thread."""
+        return any(sent == offset for sent, _ in list(self._sizes))
+
     def own_pull(self, cut: int) -> None:
         """The pull owns everything ≤ cut: the live path begins after it, and nothing before it is awaited."""
         self.skip(cut)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from apps_registry.models import Device
+from messaging.api import telling
 from messaging.log import retention
 from messaging.log.effects import Effects
-from messaging.models import Stream, Subscription
+from messaging.models import Result, Stream, Subscription
 from tests.api.callers import Caller, problem
 from tests.conftest import World
 
@@ -22,7 +23,8 @@ def _members(game_api: Caller, phone: Device, tablet: Device) -> None:
 
 
 def states(answer: Any) -> list[dict[str, Any]]:
-    return list(answer.json()["items"])
+    """What is told of each device, without the moment."""
+    return [{name: value for name, value in item.items() if name != "at"} for item in answer.json()["items"]]
 
 
 def test_each_member_stands_where_it_is(game_api: Caller, world: World, phone_api: Caller, tablet: Device) -> None:
@@ -38,25 +40,37 @@ def test_each_member_stands_where_it_is(game_api: Caller, world: World, phone_ap
     assert states(answer) == [
         {
             "device": "phone",
+            "state": "failed",
             "received": True,
             "processed": False,
             "status": "failed",
             "code": "TypeError",
             "detail": "no colour",
         },
-        {"device": "tablet", "received": True, "processed": False},
-        {"device": "watch", "received": False, "processed": False},
+        {"device": "tablet", "state": "received", "received": True, "processed": False},
+        {"device": "watch", "state": "stored", "received": False, "processed": False},
     ]
     about = answer.json()["message"]
     assert (about["name"], about["service"], about["id"]) == ("turn", "game", "m-1")
     assert states(game_api.get(f"{LOBBY}/2"))[0] == {
         "device": "phone",
+        "state": "processed",
         "received": True,
         "processed": True,
         "status": "processed",
         "code": "",
         "detail": "",
     }
+
+
+def test_a_result_says_when_it_was_reported(game_api: Caller, world: World, phone_api: Caller) -> None:
+    world.publish("room:lobby")
+    phone_api.post("/api/v1/results", {"stream": "room:lobby", "upto": 1})
+
+    phone, tablet = game_api.get(f"{LOBBY}/1").json()["items"]
+
+    assert phone["at"] == telling.moment(Result.objects.get().reported_at)
+    assert tablet["at"] is None
 
 
 def test_the_result_is_found_where_several_services_hear(game_api: Caller, world: World, phone_api: Caller) -> None:
@@ -87,6 +101,7 @@ def test_a_message_that_was_removed_is_told_by_its_gap(game_api: Caller, world: 
     assert answer.json()["message"] is None
     assert states(answer)[0] == {
         "device": "phone",
+        "state": "gap",
         "received": False,
         "processed": False,
         "status": "gap",

@@ -55,7 +55,9 @@ class House:
     def stranger_key(self) -> str:
         """A key of another app."""
         name = f"other-{next(_numbers)}"
-        return self._shell(f"from apps_registry import services; print(services.create_app(name='{name}', types={{}}).key)")
+        return self._shell(
+            f"from apps_registry import services; print(services.create_app(name='{name}', types={{}}).key)"
+        )
 
     def _shell(self, code: str) -> str:
         return self.servers[0].manage("shell", "-v0", "-c", code).strip()

@@ -37,9 +37,7 @@ async def results(socket: Socket, count: int) -> list[Frame]:
 
 
 async def report(phone: Phone, upto: int, **members: Any) -> None:
-    answer = await phone.http_at_first.post(
-        "/api/v1/results", json={"stream": phone.stream, "upto": upto, **members}
-    )
+    answer = await phone.http_at_first.post("/api/v1/results", json={"stream": phone.stream, "upto": upto, **members})
     assert answer.status_code == 200, answer.text
 
 
@@ -85,7 +83,9 @@ async def test_a_long_absence_is_replayed_without_hole_or_double(
 ) -> None:
     _, welcome = await listen(listen=["results"])
     for start in range(0, 450, 150):
-        await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(start, start + 150)])
+        await game_service.publish_all(
+            *[{"to": phone.stream, "name": "turn", "data": n} for n in range(start, start + 150)]
+        )
     values = [{"offset": n, "value": n} for n in range(1, 451)]
     await report(phone, 450, values=values)
 
@@ -175,3 +175,29 @@ async def test_another_apps_service_hears_nothing(
     async with httpx.AsyncClient(base_url=house.base, headers={"Authorization": f"Bearer {key}"}) as http:
         assert (await http.get("/api/v1/results")).json() == {"items": [], "next": 0}
     assert await socket.quiet() == []
+
+
+async def test_where_is_the_message_now(phone: Phone, game_service: Service, house: House) -> None:
+    async def state() -> str:
+        answers = [await service.get(f"/api/v1/messages/{phone.stream}/1") for service in services]
+        return next((s for a in answers if (s := a.json()["items"][0]["state"]) != "stored"), "stored")
+
+    # The connection is at one of the processes: only that one knows of the push.
+    headers = {"Authorization": f"Bearer {house.key}"}
+    services = [httpx.AsyncClient(base_url=server.base, headers=headers) for server in house.servers]
+    await game_service.publish(phone.stream)
+    found = [await state()]
+    socket, _ = await phone.connect(resume="replay")
+    await socket.until("message")
+    found.append(await state())
+    await socket.send("ack", stream=phone.stream, upto=1)
+    while await state() == "pushed":
+        pass
+    found.append(await state())
+    await socket.send("results", stream=phone.stream, upto=1, exceptions=[{"offset": 1}], id=1)
+    await socket.until("results_saved")
+    found.append(await state())
+    for service in services:
+        await service.aclose()
+
+    assert found == ["stored", "pushed", "received", "failed"]
