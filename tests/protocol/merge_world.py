@@ -345,7 +345,7 @@ class World:
 
     def calm(self) -> None:
         """Deliver all that is under way, faithfully."""
-        for _ in range(200):
+        for _ in range(2000):
             if self.wire:
                 self.receive(self.wire.pop(0))
             elif self.pages:
