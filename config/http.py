@@ -2,6 +2,7 @@
 
 Django's own ASGIHandler hops between loop and threads several times a request: measured 209 pulls/s, one hop 957 and
 more. The body is read on the loop first, so a client that sends slowly holds no thread.
+A pull that has nothing to tell waits on the loop, without a thread (messaging/api/waiting.py), and is asked once more.
 LIMIT: a streaming response is joined before it is sent; nothing here streams.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core import signals
@@ -19,15 +20,27 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
+from messaging.api import waiting
+from messaging.api.waiting import Waiting
 from messaging.live import node
 from messaging.protocol.errors import ProtocolError
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    content: bytes
+    #: What for, if it need not go out yet.
+    waiting: Waiting | None
 
 
 class OneHopHandler(ASGIHandler):
     def __init__(self) -> None:
         self.load_middleware(is_async=False)
         self._pool = ThreadPoolExecutor(settings.MEANWHILE_HTTP_THREADS, thread_name_prefix="http")
+        #: Requests that wait for a thread, and pulls that wait for news.
         self._waiting = 0
+        self._polls = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await node.current().attach()
@@ -37,20 +50,45 @@ class OneHopHandler(ASGIHandler):
         if isinstance(body, ProtocolError):
             await _problem(send, body)
             return
-        if self._waiting >= settings.MEANWHILE_HTTP_WAITING:
-            await _problem(send, ProtocolError("overloaded"), retry_after=1)
+        try:
+            answer = await self._ask(scope, body)
+            if answer.waiting:
+                if not await self._wait(receive, answer.waiting):
+                    return
+                answer = await self._ask(waiting.again(scope), body)
+        except ProtocolError as error:
+            await _problem(send, error, retry_after=1)
             return
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.content})
+
+    async def _ask(self, scope: Any, body: bytes) -> Answer:
+        """The request in a thread. Raises `overloaded` where too many wait for one."""
+        if self._waiting >= settings.MEANWHILE_HTTP_WAITING:
+            raise ProtocolError("overloaded")
         self._waiting += 1
         try:
-            status, headers, content = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._respond, scope, body
-            )
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._respond, scope, body)
         finally:
             self._waiting -= 1
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
 
-    def _respond(self, scope: Any, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _wait(self, receive: Any, asked: Waiting) -> bool:
+        """Waits for news, or for the time to be over; False if the client left. Raises `overloaded`."""
+        if self._polls >= settings.MEANWHILE_POLLS:
+            raise ProtocolError("overloaded")
+        self._polls += 1
+        news = asyncio.ensure_future(node.current().hub.watch(asked.device_id, asked.entries, asked.seconds))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({news, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return not leaving.done()
+        finally:
+            self._polls -= 1
+            news.cancel()
+            leaving.cancel()
+            await asyncio.gather(news, leaving, return_exceptions=True)
+
+    def _respond(self, scope: Any, body: bytes) -> Answer:
         """The whole request in this thread."""
         set_script_prefix(scope.get("root_path") or "/")
         signals.request_started.send(sender=self.__class__, scope=scope)
@@ -63,7 +101,13 @@ class OneHopHandler(ASGIHandler):
             headers.append((b"content-length", str(len(content)).encode()))
         # Sends request_finished, which gives the database connection back.
         response.close()
-        return response.status_code, headers, content
+        return Answer(response.status_code, headers, content, waiting.left(response))
+
+
+async def _left(receive: Any) -> None:
+    """Returns when the client has left. The body has been read: nothing else can come."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _body(receive: Any) -> bytes | ProtocolError | None:

@@ -177,6 +177,9 @@ MEANWHILE_HTTP_THREADS = env.integer("MEANWHILE_HTTP_THREADS", 4, "Threads for H
 MEANWHILE_HTTP_WAITING = env.integer(
     "MEANWHILE_HTTP_WAITING", 2048, "HTTP requests that may wait for a thread; beyond: 503.", least=1, most=100_000
 )
+MEANWHILE_POLLS = env.integer(
+    "MEANWHILE_POLLS", 5000, "Pulls that may wait for news (`wait`) at once; beyond: 503.", least=0, most=1_000_000
+)
 MEANWHILE_MAX_BODY = env.integer(
     "MEANWHILE_MAX_BODY", 8192 * KIB, "Largest HTTP request body (bytes).", least=4 * KIB, most=1024 * 1024 * KIB
 )
@@ -204,6 +207,24 @@ MEANWHILE_WINDOW_BYTES = env.integer(
 )
 MEANWHILE_FRAME_RATE = env.integer("MEANWHILE_FRAME_RATE", 100, "Frames a second of a device.", least=1, most=100_000)
 MEANWHILE_FRAME_BURST = env.integer("MEANWHILE_FRAME_BURST", 200, "Frames at once of a device.", least=1, most=100_000)
+MEANWHILE_RATE_PUBLISH = env.integer(
+    "MEANWHILE_RATE_PUBLISH", 200_000, "Messages a second of a service key (times streams).", least=1, most=10**9
+)
+MEANWHILE_RATE_READ = env.integer(
+    "MEANWHILE_RATE_READ", 2000, "Reading requests a second of a service key.", least=1, most=10**9
+)
+MEANWHILE_RATE_MANAGE = env.integer(
+    "MEANWHILE_RATE_MANAGE", 2000, "Changing requests a second of a service key.", least=1, most=10**9
+)
+MEANWHILE_RATE_DEVICE = env.integer(
+    "MEANWHILE_RATE_DEVICE", 500, "HTTP requests a second of a device.", least=1, most=10**9
+)
+MEANWHILE_RATE_BYTES = env.integer(
+    "MEANWHILE_RATE_BYTES", 256 * 1024 * KIB, "Published bytes a second of an app.", least=KIB, most=10**12
+)
+MEANWHILE_APP_CONNECTIONS = env.integer(
+    "MEANWHILE_APP_CONNECTIONS", 100_000, "Open sockets of an app.", least=1, most=10**7
+)
 MEANWHILE_TTL = env.integer("MEANWHILE_TTL", 7 * DAY, "Life of an `every` message (s).", least=1, most=3650 * DAY)
 MEANWHILE_GRACE = env.integer(
     "MEANWHILE_GRACE", 3600, "How long what every subscriber has processed is kept (s).", least=0, most=3650 * DAY
@@ -227,6 +248,13 @@ MEANWHILE_BACKLOG_HARD = env.integer(
 )
 MEANWHILE_BACKLOG_SOFT = env.integer(
     "MEANWHILE_BACKLOG_SOFT", 10_000, "Backlog at which a device is shown as falling behind.", least=1, most=10**9
+)
+MEANWHILE_LEAVE_DELAY = env.number(
+    "MEANWHILE_LEAVE_DELAY",
+    15,
+    "How long a member that went offline still counts as on line in its rooms (s).",
+    least=0,
+    most=3600,
 )
 MEANWHILE_HOLD_TIMEOUT = env.number("MEANWHILE_HOLD_TIMEOUT", 30, "Longest hold (s).", least=0.1, most=3600)
 MEANWHILE_REPAIR_INTERVAL = env.number(

@@ -8,24 +8,33 @@ from msgspec import Struct
 from rest_framework.request import Request
 
 from apps_registry.authentication import DeviceAuthentication
-from messaging.api import params, shapes, telling
+from apps_registry.models import Device
+from messaging.api import params, shapes, telling, waiting
 from messaging.api.cors import CrossOrigin
 from messaging.api.edge import answer, decoded, device_of, text_answer
 from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import CURSOR, FOR_DEVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
+from messaging.live.limits import rule
 from messaging.log import pending, reading
 from messaging.log.pending import Asked
-from messaging.log.presence import Here, NoticeGiven
+from messaging.log.presence import Here, NoticeGiven, Polling
 from messaging.models import Presence
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.frames import Position, State
+
+#: Seconds a pull may wait.
+LONGEST_WAIT = 60
 
 
 class DeviceView(CrossOrigin):
     """For devices: `Authorization: Bearer DEVICE_TOKEN`."""
 
     authentication_classes = (DeviceAuthentication,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.spend(request, (rule("device", device_of(request).pk), 1))
 
 
 class Pending(DeviceView):
@@ -41,6 +50,7 @@ class Pending(DeviceView):
             asks("after", int, "Of `stream`: the client's own position, where it is ahead of the server's."),
             asks("until", int, "Of `stream`: no further than this."),
             asks("epoch", str, "Of `stream`: the history `after` is of."),
+            asks("wait", int, "Where there is nothing: waits for it, so many seconds at most (1 to 60)."),
             LIMIT,
             CURSOR,
         ],
@@ -48,12 +58,30 @@ class Pending(DeviceView):
     def get(self, request: Request) -> HttpResponse:
         device = device_of(request)
         asked = _asked(request)
+        seconds = params.whole(request, "wait", least=1, most=LONGEST_WAIT)
+        waited = waiting.has_waited(request._request)
+        may_wait = seconds is not None and not asked.cursor and not waited
+        if waited:
+            node.current().journal.submit(Polling(device.pk))
+        closing = _polls(device) if may_wait else False
         page = pending.page(device_id=device.pk, asked=asked)
         session = node.current().hub.sessions.get(device.pk)
         if session:
             session.pages += 1
         headers = {"Link": f'<{request.path}?limit={asked.limit}&cursor={page.next}>; rel="next"'} if page.next else {}
-        return text_answer(page.text, headers=headers)
+        response = text_answer(page.text, headers=headers)
+        if may_wait and seconds and page.nothing and not closing:
+            waiting.leave(response, waiting.Waiting(device.pk, page.entries, seconds))
+        return response
+
+
+def _polls(device: Device) -> bool:
+    """A pull that may wait counts as presence. → whether one of the device's streams was closed since its last word."""
+    here = node.current()
+    if here.draining:
+        raise ProtocolError("restart")
+    closing: bool = here.journal.call(Polling(device.pk))
+    return closing
 
 
 def _asked(request: Request) -> Asked:

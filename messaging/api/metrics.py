@@ -26,7 +26,9 @@ def _process() -> Iterable[str]:
     # The loop goes on changing them: the list is taken in one step.
     states = Counter(session.state for session in list(here.hub.sessions.values()))
     yield _family("meanwhile_sessions", "gauge", "Open device sockets here.", "state", {s: states[s] for s in _STATES})
-    yield _one("meanwhile_streams_live", "gauge", "Streams with a session here.", len(here.hub.streams))
+    yield _one("meanwhile_streams_live", "gauge", "Streams somebody here listens to.", len(here.hub.streams))
+    polls = sum(map(len, list(here.hub.watching.values())))
+    yield _one("meanwhile_polls_waiting", "gauge", "Pulls that wait for news here.", polls)
     yield _one("meanwhile_journal_waiting", "gauge", "Messages and commands not written yet.", here.journal.waiting)
     yield _one("meanwhile_journal_batches_total", "counter", "Transactions of the writer.", here.journal.batches)
     yield _one("meanwhile_journal_commands_total", "counter", "Commands written.", here.journal.commands)

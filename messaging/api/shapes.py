@@ -104,6 +104,22 @@ class ResultsBody(Shape):
     values = HandlerValue(many=True, required=False)
 
 
+class Receipt(Shape):
+    stream = s.CharField()
+    upto = s.IntegerField(min_value=0, help_text="Everything up to here is stored by the client.")
+    epoch = s.CharField(required=False)
+
+
+class LatestReceipt(Shape):
+    stream = s.CharField()
+    version = s.IntegerField(min_value=0)
+
+
+class AcksBody(Shape):
+    acks = Receipt(many=True, required=False)
+    latest = LatestReceipt(many=True, required=False, help_text="`latest` values, up to this version.")
+
+
 class Saved(Shape):
     stream = s.CharField()
     processed = s.IntegerField()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from messaging.api import (
+    acks,
     device,
     devices,
     health,
@@ -18,6 +19,7 @@ from messaging.api import (
 urlpatterns = [
     # For devices.
     path("api/v1/pending", device.Pending.as_view()),
+    path("api/v1/acks", acks.Acks.as_view()),
     path("api/v1/notices", device.Notices.as_view()),
     path("api/v1/me", device.Me.as_view()),
     # For both: devices POST, services GET.

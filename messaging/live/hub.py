@@ -41,9 +41,11 @@ class Hub:
         left: Callable[[int], None],
         hold_timeout: float,
     ) -> None:
-        """opened, left: told when the first session of a stream comes and the last one goes (wake-ups)."""
+        """opened, left: told when the first who wants to hear of a stream comes and the last one goes (wake-ups)."""
         self.streams: dict[int, LiveStream] = {}
         self.sessions: dict[int, Session] = {}
+        #: Waiting pulls by device.
+        self.watching: dict[int, set[asyncio.Event]] = {}
         self._journal = journal
         self._reader = reader
         self._ring = ring
@@ -115,15 +117,25 @@ class Hub:
 
     def leave(self, session: Session, name: str) -> None:
         way = session.remove(name)
-        if way and not way.stream.ways:
-            self.streams.pop(way.stream.id, None)
-            self._left(way.stream.id)
+        if way:
+            self._drop_if_unwanted(way.stream)
+
+    def _drop_if_unwanted(self, stream: LiveStream) -> None:
+        if not stream.wanted and self.streams.get(stream.id) is stream:
+            del self.streams[stream.id]
+            self._left(stream.id)
 
     def _enter(self, session: Session, entries: Iterable[Entry]) -> None:
-        fresh = []
+        entries = list(entries)
+        for entry, stream in zip(entries, self._live(entries), strict=True):
+            session.add(stream, entry)
+
+    def _live(self, entries: Iterable[Entry]) -> list[LiveStream]:
+        """The streams of entries, as new as these; those that nobody wanted until now are opened."""
+        fresh, streams = [], []
         for entry in entries:
             stream = self.streams.get(entry.stream_id)
-            if stream is None:
+            if stream is None or (stream.epoch != entry.epoch and not stream.ways):
                 stream = self.streams[entry.stream_id] = LiveStream(
                     entry.stream_id,
                     entry.stream,
@@ -134,11 +146,16 @@ class Hub:
                     ring=self._ring,
                 )
                 fresh.append(entry.stream_id)
-            stream.seen(entry.head)
+            if stream.seen(entry.head):
+                # News to everybody else here as well: the repair round would not find a difference any more.
+                stream.wake()
+                for way in list(stream.ways.values()):
+                    way.session.pump()
             stream.closed = stream.closed or entry.closed
-            session.add(stream, entry)
+            streams.append(stream)
         if fresh:
             self._opened(fresh)
+        return streams
 
     def _after_begin(self, session: Session) -> None:
         session.pump()
@@ -170,6 +187,41 @@ class Hub:
         self.drop(session)
         self._submit(Departure(session.device_id, session.generation))
 
+    # --- waiting pulls -----------------------------------------------------------------------------------------------
+
+    async def watch(self, device_id: int, entries: list[Entry], seconds: float) -> None:
+        """Returns when something came for one of these streams, or for the device itself, or after so many seconds.
+
+        entries: as they were read when there was nothing to tell. What came since wakes at once, too: a stream that is
+        new here is looked at once more, and for the others the repair round is the latest.
+        """
+        watcher = asyncio.Event()
+        streams = self._live(entries)
+        self.watching.setdefault(device_id, set()).add(watcher)
+        for stream, entry in zip(streams, entries, strict=True):
+            stream.watchers.add(watcher)
+            if stream.head > entry.head or stream.version > entry.version or stream.closed != entry.closed:
+                watcher.set()
+        try:
+            async with asyncio.timeout(seconds):
+                await watcher.wait()
+        except TimeoutError:
+            pass
+        finally:
+            for stream in streams:
+                stream.watchers.discard(watcher)
+                self._drop_if_unwanted(stream)
+            mine = self.watching[device_id]
+            mine.discard(watcher)
+            if not mine:
+                del self.watching[device_id]
+
+    def wake(self, devices: Iterable[int] | None = None) -> None:
+        """Ends the waiting of these devices' pulls; None: of all."""
+        for device in list(self.watching if devices is None else devices):
+            for watcher in self.watching.get(device, ()):
+                watcher.set()
+
     # --- what was committed ------------------------------------------------------------------------------------------
 
     def deliver(self, effects: Effects) -> None:
@@ -178,6 +230,7 @@ class Hub:
         for appended in effects.appended:
             stream = self.streams.get(appended.stream_id)
             if stream and stream.extend(appended):
+                stream.wake()
                 for way in stream.ways.values():
                     touched[way.session.device_id] = way.session
         for session in touched.values():
@@ -188,6 +241,7 @@ class Hub:
             stream = self.streams.get(value.stream_id)
             if stream:
                 stream.version = max(stream.version, value.version)
+                stream.wake()
                 for way in list(stream.ways.values()):
                     way.session.news(value)
         for passing in effects.passing:

@@ -197,6 +197,8 @@ class Node:
     async def _renew(self) -> None:
         for session in self.hub.sessions.values():
             self.journal.submit(presence.Lease(session.device_id, session.generation))
+        for device in list(self.hub.watching):
+            self.journal.submit(presence.Polling(device))
         effects = Effects()
         await self.reader.ask(lambda: presence.expire(effects, lease=settings.MEANWHILE_SILENCE + 3 * RENEW))
         self._pass_on(effects)

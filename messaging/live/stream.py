@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 class LiveStream:
     """Keeps `ring` unbroken: its items are the offsets ring[0] … head, or it is empty."""
 
-    __slots__ = ("closed", "epoch", "head", "id", "name", "ring", "tail", "version", "ways")
+    __slots__ = ("closed", "epoch", "head", "id", "name", "ring", "tail", "version", "watchers", "ways")
 
     def __init__(self, id: int, name: str, *, epoch: str, head: int, tail: int, version: int, ring: int) -> None:
         self.id = id
@@ -26,6 +27,17 @@ class LiveStream:
         self.closed = False
         self.ring: deque[Item] = deque(maxlen=ring)
         self.ways: dict[int, Way] = {}
+        #: Of waiting pulls: set when something came that a pull would tell.
+        self.watchers: set[asyncio.Event] = set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody here wants to hear of it."""
+        return bool(self.ways or self.watchers)
+
+    def wake(self) -> None:
+        for watcher in self.watchers:
+            watcher.set()
 
     def extend(self, appended: Appended) -> bool:
         """Takes what was appended, whatever the order it arrives in. Whether the head moved."""

@@ -77,6 +77,7 @@ VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
     presence.Arrival: presence.enter,
     presence.NoticeGiven: presence.notice,
     presence.Finished: _quiet(presence.finish),
+    presence.Polling: presence.poll,
     presence.Lease: _quiet(presence.renew),
     presence.Departure: _leave,
 }

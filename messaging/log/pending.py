@@ -55,10 +55,15 @@ class Asked(Struct):
 
 
 class Page(Struct):
-    """A page: the answer's JSON text, and the cursor of the next ("" on the last)."""
+    """A page: the answer's JSON text, and the cursor of the next ("" on the last).
+
+    entries: the streams asked for, as they stood. nothing: it tells of no message, gap or value.
+    """
 
     text: str
     next: str
+    entries: list[Entry]
+    nothing: bool
 
 
 class _Part(Struct):
@@ -90,7 +95,8 @@ def page(*, device_id: int, asked: Asked) -> Page:
     latest = [value.text for found in values.values() for value in found]
     cursor = _cursor(parts)
     failpoints.hit("pull.after_read")
-    return Page(_text(parts, messages, latest, cursor), cursor)
+    nothing = not (messages or latest or any(part.holes for part in parts))
+    return Page(_text(parts, messages, latest, cursor), cursor, [part.entry for part in parts], nothing)
 
 
 @contextmanager

@@ -225,6 +225,41 @@ def renew(held: Sequence[Lease]) -> None:
     )
 
 
+class Polling(Struct):
+    """A device's pull waits. Where the device has no connection, this is its lease."""
+
+    device_id: int
+
+
+def poll(polling: Sequence[Polling], effects: Effects) -> list[bool]:
+    """Renews the leases and takes the offline ones for foreground. → whether a stream was closed since the last word.
+
+    Inside a transaction. The closing of a stream is told once that way: a pull by itself remembers nothing.
+    """
+    rows = _lock([one.device_id for one in polling])
+    now = sql.stamp(sql.now())
+    packed = sql.packed((device,) for device in rows)
+    source = sql.rows("r", id="bigint")
+    closings = sql.run(
+        f"SELECT DISTINCT p.device_id FROM {source} JOIN messaging_presence p ON p.device_id = r.id"
+        " JOIN messaging_subscription u ON u.device_id = r.id JOIN messaging_stream s ON s.id = u.stream_id"
+        " WHERE s.closed_at > coalesce(p.last_seen, s.created_at)",
+        packed,
+    )
+    came = {device for device, state, *_ in rows.values() if state == rules.OFFLINE}
+    sql.run(
+        f"UPDATE messaging_presence SET last_seen = {sql.moment()}, changed_at = CASE WHEN state = 'offline'"
+        f" THEN {sql.moment()} ELSE changed_at END, state = CASE WHEN state = 'offline' THEN 'foreground'"
+        f" ELSE state END WHERE device_id IN (SELECT r.id FROM {source})",
+        now,
+        now,
+        packed,
+    )
+    _tell_apps(came, effects)
+    closed = {device for (device,) in closings}
+    return [one.device_id in closed for one in polling]
+
+
 def expire(effects: Effects, *, lease: float) -> int:
     """Marks devices offline whose lease (s) ran out: their server was killed, or `disconnect` never came."""
     now = sql.now()

@@ -37,6 +37,7 @@ CASES: dict[str, list[Case]] = {
         Case("POST", "results", "device", {"stream": "room:den", "upto": 1}),
         Case("GET", "results", "read"),
     ],
+    "acks": [Case("POST", "acks", "device", {"acks": [], "latest": []})],
     "notices": [Case("POST", "notices", "device", {"state": "background", "state_seq": 1})],
     "me": [Case("GET", "me", "device")],
     "messages": [Case("POST", "messages", "publish", DRAFTS)],

@@ -16,6 +16,8 @@ ENVIRONMENT = {
     "MEANWHILE_HELLO_TIMEOUT": "1",
     "MEANWHILE_HOLD_TIMEOUT": "1",
     "MEANWHILE_REPAIR_INTERVAL": "0.2",
+    "MEANWHILE_LEAVE_DELAY": "1",
+    "MEANWHILE_POLLS": "8",
     "LOG_LEVEL": "WARNING",
 }
 _numbers = itertools.count(1)
