@@ -225,6 +225,24 @@ MEANWHILE_RATE_BYTES = env.integer(
 MEANWHILE_APP_CONNECTIONS = env.integer(
     "MEANWHILE_APP_CONNECTIONS", 100_000, "Open sockets of an app.", least=1, most=10**7
 )
+MEANWHILE_RATE_PUBLISH = env.integer(
+    "MEANWHILE_RATE_PUBLISH", 200_000, "Messages a second of a service key (times streams).", least=1, most=10**9
+)
+MEANWHILE_RATE_READ = env.integer(
+    "MEANWHILE_RATE_READ", 2000, "Reading requests a second of a service key.", least=1, most=10**9
+)
+MEANWHILE_RATE_MANAGE = env.integer(
+    "MEANWHILE_RATE_MANAGE", 2000, "Changing requests a second of a service key.", least=1, most=10**9
+)
+MEANWHILE_RATE_DEVICE = env.integer(
+    "MEANWHILE_RATE_DEVICE", 500, "HTTP requests a second of a device.", least=1, most=10**9
+)
+MEANWHILE_RATE_BYTES = env.integer(
+    "MEANWHILE_RATE_BYTES", 256 * 1024 * KIB, "Published bytes a second of an app.", least=KIB, most=10**12
+)
+MEANWHILE_APP_CONNECTIONS = env.integer(
+    "MEANWHILE_APP_CONNECTIONS", 100_000, "Open sockets of an app.", least=1, most=10**7
+)
 MEANWHILE_TTL = env.integer("MEANWHILE_TTL", 7 * DAY, "Life of an `every` message (s).", least=1, most=3650 * DAY)
 MEANWHILE_GRACE = env.integer(
     "MEANWHILE_GRACE", 3600, "How long what every subscriber has processed is kept (s).", least=0, most=3650 * DAY

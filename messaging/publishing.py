@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from apps_registry.models import App, ServiceKey
 from messaging.live import node
+from messaging.live.limits import Rule, rule
 from messaging.log.answers import Request
 from messaging.log.append import Publication, Stored, append
 from messaging.log.effects import Effects
@@ -44,6 +45,21 @@ def request(messages: Sequence[Raw], *, key: ServiceKey, idempotency_key: str = 
             many.append(False)
     digest = hashlib.sha256(body).hexdigest() if idempotency_key else ""
     return Request(publications, many, service.pk, idempotency_key, digest)
+
+
+def rules(key: ServiceKey) -> tuple[Rule, Rule]:
+    """What bounds the publishes with this key: messages of the key, bytes of its app."""
+    return rule("publish", key.pk), rule("bytes", key.service.app_id)
+
+
+def costs(asked: Request) -> tuple[int, int]:
+    """Messages (times streams) and bytes, as `rules` bounds them."""
+    messages = size = 0
+    for one in asked.publications:
+        streams = 1 if isinstance(one, ProtocolError) else len(one.to)
+        messages += streams
+        size += 0 if isinstance(one, ProtocolError) else len(one.payload) * streams
+    return messages, size
 
 
 def _publication(draft: frames.Draft, app_id: int, service_id: int, service: str) -> Publication:

@@ -24,7 +24,7 @@ class CrossOrigin(Edge):
         origin = request.headers.get("Origin", "")
         if origin in settings.MEANWHILE_ORIGINS:
             response["Access-Control-Allow-Origin"] = origin
-            response["Access-Control-Expose-Headers"] = "Link, Retry-After"
+            response["Access-Control-Expose-Headers"] = "Link, Retry-After, RateLimit, RateLimit-Policy"
             if preflight:
                 response["Access-Control-Allow-Methods"] = "GET, POST"
                 response["Access-Control-Allow-Headers"] = "Authorization, Content-Type"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpResponse
 from msgspec import Struct
@@ -15,6 +17,7 @@ from messaging.api.edge import answer, decoded, device_of, text_answer
 from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import CURSOR, FOR_DEVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
+from messaging.live.limits import rule
 from messaging.live.limits import rule
 from messaging.log import pending, reading
 from messaging.log.pending import Asked
@@ -31,6 +34,10 @@ class DeviceView(CrossOrigin):
     """For devices: `Authorization: Bearer DEVICE_TOKEN`."""
 
     authentication_classes = (DeviceAuthentication,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.spend(request, (rule("device", device_of(request).pk), 1))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from apps_registry.authentication import ServiceAuthentication, has_scope
 from apps_registry.models import App, Device, Scope, ServiceKey
 from messaging.live import node
+from messaging.live.limits import Rule, Verdict, rule
 from messaging.log.journal import Outcome
 from messaging.protocol import wire
 from messaging.protocol.errors import ProtocolError
@@ -34,6 +35,21 @@ class Edge(APIView):
             request.META["CONTENT_LENGTH"] = str(len(request.body))
         return super().initialize_request(request, *args, **kwargs)
 
+    def spend(self, request: Request, *prices: tuple[Rule, int]) -> None:
+        """Counts the request against its limits, or raises `rate_limited`; the answer tells what remains."""
+        request.verdicts = told = []  # type: ignore[attr-defined]
+        for limit, cost in prices:
+            verdict = node.current().limits.spend(limit, cost)
+            told.append(verdict)
+            verdict.check()
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        verdicts: list[Verdict] = getattr(request, "verdicts", [])
+        if verdicts:
+            response["RateLimit-Policy"] = ", ".join(verdict.policy() for verdict in verdicts)
+            response["RateLimit"] = ", ".join(verdict.state() for verdict in verdicts)
+        return super().finalize_response(request, response, *args, **kwargs)
+
 
 class ServiceView(Edge):
     """For services: `Authorization: Bearer SERVICE_KEY`, scope read to look, `writing` to change."""
@@ -42,8 +58,17 @@ class ServiceView(Edge):
     writing = Scope.MANAGE
 
     def get_permissions(self) -> list[BasePermission]:
-        scope = Scope.READ if self.request.method in READING else self.writing
-        return [has_scope(scope)()]
+        return [has_scope(self.scope)()]
+
+    @property
+    def scope(self) -> Scope:
+        return Scope.READ if self.request.method in READING else self.writing
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # A publish costs what it holds: counted when that is known.
+        if self.scope != Scope.PUBLISH:
+            self.spend(request, (rule(self.scope, key_of(request).pk), 1))
 
 
 def device_of(request: Request) -> Device:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -29,6 +30,7 @@ def _process() -> Iterable[str]:
     yield _one("meanwhile_streams_live", "gauge", "Streams somebody here listens to.", len(here.hub.streams))
     polls = sum(map(len, list(here.hub.watching.values())))
     yield _one("meanwhile_polls_waiting", "gauge", "Pulls that wait for news here.", polls)
+    yield _one("meanwhile_service_sockets", "gauge", "Open service sockets here.", len(here.callers))
     yield _one("meanwhile_journal_waiting", "gauge", "Messages and commands not written yet.", here.journal.waiting)
     yield _one("meanwhile_journal_batches_total", "counter", "Transactions of the writer.", here.journal.batches)
     yield _one("meanwhile_journal_commands_total", "counter", "Commands written.", here.journal.commands)
@@ -37,12 +39,15 @@ def _process() -> Iterable[str]:
 
 def _database() -> Iterable[str]:
     """LIMIT: reads every subscription: with millions, scrape seldom."""
-    backlog, behind = _row(
-        "SELECT coalesce(sum(s.head - u.processed), 0), count(CASE WHEN s.head > u.processed THEN 1 END) FROM"
-        "  messaging_subscription u JOIN messaging_stream s ON s.id = u.stream_id"
+    backlog, behind, far = _row(
+        "SELECT coalesce(sum(s.head - u.processed), 0), count(CASE WHEN s.head > u.processed THEN 1 END),"
+        " count(CASE WHEN s.head - u.processed > %s THEN 1 END) FROM"
+        "  messaging_subscription u JOIN messaging_stream s ON s.id = u.stream_id",
+        settings.MEANWHILE_BACKLOG_SOFT,
     )
     yield _one("meanwhile_backlog_messages", "gauge", "Messages not processed, summed over devices.", backlog)
     yield _one("meanwhile_subscriptions_behind", "gauge", "Subscriptions with a backlog.", behind)
+    yield _one("meanwhile_subscriptions_above_soft_limit", "gauge", "Subscriptions above MEANWHILE_BACKLOG_SOFT.", far)
     (streams, stored) = _row("SELECT count(*), coalesce(sum(head - tail + 1), 0) FROM messaging_stream")
     yield _one("meanwhile_streams", "gauge", "Streams.", streams)
     yield _one("meanwhile_log_span_messages", "gauge", "Offsets from tail to head, summed over streams.", stored)
@@ -66,8 +71,8 @@ def _database() -> Iterable[str]:
     )
 
 
-def _row(statement: str) -> tuple[int, ...]:
-    return sql.run(statement)[0]
+def _row(statement: str, *parameters: int) -> tuple[int, ...]:
+    return sql.run(statement, *parameters)[0]
 
 
 def _one(name: str, kind: str, help: str, value: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from typing import Any
 
@@ -50,7 +51,8 @@ def response(error: ProtocolError) -> HttpResponse:
     if error.code.status == 401:
         answer["WWW-Authenticate"] = "Bearer"
     if error.code.status in (429, 503):
-        answer["Retry-After"] = str(RETRY_AFTER)
+        wait = error.extra.get("retry_after_ms", 0)
+        answer["Retry-After"] = str(max(RETRY_AFTER, math.ceil(wait / 1000)))
     return answer
 
 

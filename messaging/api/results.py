@@ -20,6 +20,7 @@ from messaging.api.cors import CrossOrigin
 from messaging.api.edge import answer, decoded, device_of, key_of, outcomes
 from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import FOR_DEVICES, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
+from messaging.live.limits import rule
 from messaging.log import feed
 from messaging.log.cursors import Report
 from messaging.protocol import frames
@@ -35,6 +36,11 @@ class Results(CrossOrigin):
 
     def get_permissions(self) -> list[BasePermission]:
         return [] if self._from_device() else [has_scope(Scope.READ)()]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        limit = rule("device", device_of(request).pk) if self._from_device() else rule("read", key_of(request).pk)
+        self.spend(request, (limit, 1))
 
     def _from_device(self) -> bool:
         return bool(self.request and self.request.method == "POST")

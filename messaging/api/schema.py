@@ -26,8 +26,8 @@ class Docs(SpectacularSwaggerView):
 
 #: What can become of any request.
 ALWAYS = ("internal", "overloaded", "unavailable")
-FOR_DEVICES = ("bad_token", "token_expired", "device_revoked")
-FOR_SERVICES = ("bad_key", "wrong_scope")
+FOR_DEVICES = ("bad_token", "token_expired", "device_revoked", "rate_limited")
+FOR_SERVICES = ("bad_key", "wrong_scope", "rate_limited")
 WITH_BODY = ("bad_json", "too_deep", "too_large", "invalid", "unsupported_media_type")
 
 

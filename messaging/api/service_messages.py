@@ -48,6 +48,7 @@ class Messages(ServiceView):
             idempotency_key=_idempotency_key(request),
             body=text.encode(),
         )
+        self.spend(request, *zip(publishing.rules(key_of(request)), publishing.costs(asked), strict=True))
         done: Answer = node.current().journal.call(asked)
         replayed = {"Idempotent-Replayed": "true"} if done.replayed else {}
         return text_answer(f'{{"items":{done.items}}}', headers=replayed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -33,6 +34,10 @@ class SocketConsumer(AsyncWebsocketConsumer):
 
     #: Frames a second and at once; None: no bound (services are bounded by the Journal).
     frame_rate: ClassVar[bool] = True
+    #: Whose connection is counted.
+    app_id: int | None = None
+    #: What must be done before the next frame is read.
+    first: Coroutine[Any, Any, None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -52,7 +57,15 @@ class SocketConsumer(AsyncWebsocketConsumer):
                 raise
         finally:
             self.gone()
+            if self.app_id is not None:
+                self.node.connections.leave(self.app_id)
             self.link.dispose()
+
+    async def admit(self, app_id: int) -> None:
+        """Counts this connection of the app, or raises `too_many_frames`."""
+        if not await self.node.admit(app_id):
+            raise ProtocolError("too_many_frames", "The app has all the connections it may have.")
+        self.app_id = app_id
 
     def _end(self) -> None:
         """The connection was ended by somebody else than its own task: that stops waiting for frames."""
@@ -87,6 +100,9 @@ class SocketConsumer(AsyncWebsocketConsumer):
             if message["type"] != "websocket.receive":
                 return
             self._take(message)
+            if self.first is not None:
+                work, self.first = self.first, None
+                await work
 
     async def _first(self, message: Any) -> bool:
         """Whether the first frame let somebody in."""

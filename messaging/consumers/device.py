@@ -42,6 +42,7 @@ class DeviceConsumer(SocketConsumer):
         device = opened.device
         if not self.node.hub.may_take_over(device.pk, time.monotonic()):
             raise ProtocolError("too_many_frames", "Too many connections of this device replace each other.")
+        await self.admit(device.app_id)
         self.device = device
         self.token_ends = opened.claims.expires_at + LEEWAY
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -4,7 +4,9 @@ for them at its hello, results and presence as they come.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -13,10 +15,11 @@ from apps_registry.models import Scope, ServiceKey
 from apps_registry.services import authenticate_key
 from messaging.consumers.base import SocketConsumer
 from messaging.live.feeds import Follower
-from messaging.log.answers import Answer
+from messaging.live.limits import Rule
+from messaging.log.answers import Answer, Request
 from messaging.protocol import frames, wire
 from messaging.protocol.errors import ProtocolError
-from messaging.publishing import request
+from messaging.publishing import costs, request, rules
 
 
 class ServiceConsumer(SocketConsumer):
@@ -34,6 +37,8 @@ class ServiceConsumer(SocketConsumer):
         if frame.listen and Scope.READ not in self.key.scopes:
             raise ProtocolError("wrong_scope", "To listen needs a key with the scope read.")
         feeds, service = self.node.feeds, self.key.service
+        await self.admit(service.app_id)
+        self.rules = rules(self.key)
         begin = await feeds.results_from(service.pk, frame.after) if "results" in frame.listen else None
         self.node.callers.add(self)
         self._welcome(frame, begin)
@@ -96,11 +101,31 @@ class ServiceConsumer(SocketConsumer):
         if Scope.PUBLISH not in self.key.scopes:
             raise ProtocolError("wrong_scope")
 
+        asked = request(frame.messages, key=self.key)
+        prices = list(zip(self.rules, costs(asked), strict=True))
+        for place, (rule, cost) in enumerate(prices):
+            verdict = self.node.limits.spend_here(rule, cost)
+            if verdict is None:
+                # Other processes are to be asked; the frames behind this one wait, so their order stays.
+                self.first = self._publish_if_permitted(frame.id, asked, prices[place:])
+                return
+            verdict.check()
+        self._submit(frame.id, asked)
+
+    async def _publish_if_permitted(self, id: int | None, asked: Request, prices: Sequence[tuple[Rule, int]]) -> None:
+        try:
+            for rule, cost in prices:
+                (await self.node.reader.ask(partial(self.node.limits.spend, rule, cost))).check()
+            self._submit(id, asked)
+        except ProtocolError as error:
+            self.link.error(error, id)
+
+    def _submit(self, id: int | None, asked: Request) -> None:
         def done(outcome: Any) -> None:
             if isinstance(outcome, Answer):
-                re = "" if frame.id is None else f'"re":{frame.id},'
+                re = "" if id is None else f'"re":{id},'
                 self.link.send(f'{{"type":"published",{re}"items":{outcome.items}}}')
             else:
-                self.link.error(outcome, frame.id)
+                self.link.error(outcome, id)
 
-        self.node.journal.submit(request(frame.messages, key=self.key), done)
+        self.node.journal.submit(asked, done)

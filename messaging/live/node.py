@@ -15,10 +15,13 @@ from django.conf import settings
 
 from apps_registry.services import OpenedToken, open_tokens
 from messaging.live import repair, wakeups
+from messaging.live.connections import Connections
 from messaging.live.feeds import Feeds
 from messaging.live.hub import Hub
+from messaging.live.limits import Limits
 from messaging.live.reader import Reader, Together
 from messaging.live.repair import Caller
+from messaging.live.shared import Shared
 from messaging.live.wakeups import Wakeups
 from messaging.log import presence, retention
 from messaging.log.effects import Effects
@@ -61,6 +64,9 @@ class Node:
         self.feeds = Feeds(
             reader=self.reader, run=self.hub.run, entered=self.wakeups.follow, left=self.wakeups.unfollow
         )
+        self.shared = Shared(settings.REDIS_URL)
+        self.limits = Limits(self.shared)
+        self.connections = Connections(self.shared, self.wakeups.node, settings.MEANWHILE_APP_CONNECTIONS)
         #: Open service sockets.
         self.callers: set[Caller] = set()
         #: Lets devices in: token → device, many in one query.
@@ -114,6 +120,7 @@ class Node:
         """Ends the threads; what was submitted is written first."""
         self.journal.stop()
         self.reader.stop()
+        self.shared.close()
 
     # --- commits -----------------------------------------------------------------------------------------------------
 
@@ -193,8 +200,21 @@ class Node:
         await repair.streams(self.hub, self.reader)
         await repair.devices(self.hub, self.reader)
         await repair.keys(self.callers, self.reader)
+        if self.connections.common:
+            await self.reader.ask(self.connections.settle)
+
+    async def admit(self, app_id: int) -> bool:
+        """Whether the app may have one more socket; then it is counted until `connections.leave`."""
+        if not self.connections.enter(app_id):
+            return False
+        if self.connections.common and not await self.reader.ask(lambda: self.connections.permit(app_id)):
+            self.connections.leave(app_id)
+            return False
+        return True
 
     async def _renew(self) -> None:
+        if self.connections.common:
+            await self.reader.ask(lambda: self.connections.settle(everything=True))
         for session in self.hub.sessions.values():
             self.journal.submit(presence.Lease(session.device_id, session.generation))
         for device in list(self.hub.watching):

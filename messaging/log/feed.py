@@ -43,8 +43,6 @@ def check(service_id: int, after: int) -> None:
         raise ProtocolError("position_gone", "The feed has not got so far: it is another one now.", head=last)
 
 
-
-
 def _item(
     position: int | None,
     device: str,

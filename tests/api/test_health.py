@@ -90,7 +90,10 @@ def test_it_is_not_ready_when_the_disk_is_not_waited_for(node: Node, settings: A
             cursor.execute("PRAGMA synchronous=FULL")
 
 
-def test_the_numbers_say_what_is_waiting(idle_node: Node, world: World, phone: Device, tablet: Device) -> None:
+def test_the_numbers_say_what_is_waiting(
+    idle_node: Node, world: World, phone: Device, tablet: Device, settings: Any
+) -> None:
+    settings.MEANWHILE_BACKLOG_SOFT = 1
     for _ in range(3):
         world.publish("device:phone")
     world.publish("room:lobby")
@@ -112,6 +115,8 @@ def test_the_numbers_say_what_is_waiting(idle_node: Node, world: World, phone: D
         'meanwhile_sessions{state="background"}': "1",
         "meanwhile_backlog_messages": "4",
         "meanwhile_subscriptions_behind": "3",
+        "meanwhile_subscriptions_above_soft_limit": "1",
+        "meanwhile_service_sockets": "0",
         "meanwhile_streams": "4",
         "meanwhile_log_span_messages": "4",
         'meanwhile_gap_messages{reason="expired"}': "2",

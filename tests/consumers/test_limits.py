@@ -1,0 +1,63 @@
+"""Rates and numbers of connections over real sockets, counted over all processes of the installation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.consumers.actors import Service, Socket
+from tests.consumers.conftest import ENVIRONMENT, House
+from tests.consumers.test_refusals import ends
+from tests.servers import DATABASE_URL, Server
+
+NARROW = {"MEANWHILE_RATE_PUBLISH": "20", "MEANWHILE_RATE_BYTES": "4096", "MEANWHILE_APP_CONNECTIONS": "3"}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """An installation with narrow limits."""
+    folder: Path = tmp_path_factory.mktemp("narrow")
+    server = Server(folder, environment={**ENVIRONMENT, **NARROW})
+    key = server.prepare()
+    servers = [server.start(), *([server.beside().start()] if DATABASE_URL else [])]
+    yield House(servers, key)
+    for other in servers[1:]:
+        other.stop()
+    server.dispose()
+
+
+@pytest.fixture
+async def services(house: House) -> AsyncIterator[list[Service]]:
+    """The service at the first process and at the last."""
+    async with AsyncExitStack() as stack:
+        opened = []
+        for server in (house.servers[0], house.servers[-1]):
+            service = await Service(server.base, house.key).connect()
+            stack.push_async_callback(service.close)
+            opened.append(service)
+        yield opened
+
+
+async def test_publishes_beyond_the_rate_are_refused_and_say_when(services: list[Service]) -> None:
+    answers = []
+    for service in services * 2:
+        drafts = [{"to": "room:a", "name": "turn", "data": 1}] * 10
+        answers.append(await service.socket.ask("publish", messages=drafts))
+
+    assert [answer["type"] for answer in answers[:2]] == ["published", "published"]
+    refused = answers[-1]
+    assert (refused["code"], refused["temporary"]) == ("rate_limited", True)
+    assert 0 < refused["retry_after_ms"] <= 1000
+
+
+async def test_an_app_has_so_many_sockets_over_all_processes(services: list[Service], house: House) -> None:
+    third = await Service(house.base, house.key).connect()
+
+    fourth = await Socket.open(house.servers[-1].base, "/ws/service")
+    await fourth.send("hello", key=house.key)
+
+    await ends(fourth, 4029, "too_many_frames")
+    await third.close()
