@@ -145,6 +145,16 @@ describe("the socket", () => {
     assert.deepEqual(heard, [{ type: "closed", connection: 1, code: 1007, reason: "not_json" }]);
   });
 
+  test("an error is a lost connection, whether `close` follows or not", () => {
+    const { made, heard, socket } = aSocket();
+    socket.open(1);
+
+    made[0].onerror();
+    made[0].onclose?.({ code: 1006, reason: "" });
+
+    assert.deepEqual(heard, [{ type: "closed", connection: 1, code: 1006, reason: "" }]);
+  });
+
   test("an address that cannot be opened is a lost connection", () => {
     const heard = [];
     class Refusing { constructor() { throw new DOMException("insecure", "SecurityError"); } }

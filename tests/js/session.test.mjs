@@ -147,7 +147,7 @@ describe("losing it", () => {
     assert.equal(bench.do({ type: "closed", connection: bench.connection, code: 1006 }).timer("backoff"), 0);
   });
 
-  for (const [code, why] of [[4500, "bad_token"], [4501, "hello_expected"], [4503, "device_revoked"], [4507, "not_allowed"], [4509, "superseded"], [4999, "connection_lost"]]) {
+  for (const [code, why] of [[4500, "bad_token"], [4501, "not_the_protocol"], [4503, "forced_off"], [4507, "not_allowed"], [4509, "superseded"], [4999, "connection_lost"]]) {
     test(`${code} is final`, () => {
       const bench = new Bench().connect().welcome().do({ type: "closed", connection: 1, code });
 
@@ -155,6 +155,12 @@ describe("losing it", () => {
       assert.equal(bench.of("timer").length, 0);
     });
   }
+
+  test("which of several with one close code, the server says as the reason", () => {
+    const bench = new Bench().connect().welcome().do({ type: "closed", connection: 1, code: 4503, reason: "device_revoked" });
+
+    assert.equal(bench.of("state")[0].detail.why, "device_revoked");
+  });
 
   for (const code of [1000, 1001, 1005, 1006, 1012, 4001, 4008, 4012, 4013, 4029, 4499, 5000]) {
     test(`${code} comes back`, () => {

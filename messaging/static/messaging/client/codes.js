@@ -46,10 +46,17 @@ export const CODES = Object.freeze({
 /** Close codes from here on are final: who comes back is sent away again. */
 export const FINAL = 4500;
 
-/** @param {number|undefined} close @returns {string|null} the name of the code a close code stands for */
-export function nameOfClose(close) {
-  for (const [name, code] of Object.entries(CODES)) if (code.close !== null && code.close === close) return name;
-  return null;
+/** Said to services only; their close codes are shared. */
+const TO_SERVICES = new Set(["bad_key", "wrong_scope"]);
+
+/**
+ * The name of the code a close stands for. Several share a close code: the server says which as the close's reason.
+ * @param {number|undefined} close @param {string} [reason] @returns {string|null}
+ */
+export function nameOfClose(close, reason = "") {
+  if (Object.hasOwn(CODES, reason) && CODES[reason].close === close) return reason;
+  const names = Object.keys(CODES).filter((name) => CODES[name].close === (close ?? NaN) && !TO_SERVICES.has(name));
+  return names.at(-1) ?? null;
 }
 
 /** A refusal by the server, or by the SDK itself, with the registry's code. */

@@ -173,7 +173,7 @@ export class Session {
   // --- losing it ---
 
   #closed(code, reason) {
-    const why = nameOfClose(code) ?? (reason || "connection_lost");
+    const why = nameOfClose(code, reason) ?? (reason || "connection_lost");
     if (code >= FINAL && code < 5000) this.#end(why, { code });
     else this.#lost(why, { code });
   }

@@ -38,18 +38,21 @@ export class Socket {
     }
     this.#socket = socket;
     socket.onopen = () => this.#on({ type: "opened", connection });
+    const lost = (code, reason) => {
+      this.close();
+      this.#on({ type: "closed", connection, code, reason });
+    };
     socket.onmessage = ({ data }) => {
       let frame;
       try {
         frame = JSON.parse(data);
       } catch {
-        this.close();
-        this.#on({ type: "closed", connection, code: 1007, reason: "not_json" });
+        lost(1007, "not_json");
         return;
       }
       this.#on({ type: "frame", connection, frame });
     };
-    socket.onerror = () => {}; // `close` follows, and says more
+    socket.onerror = () => lost(1006, ""); // `close` should follow and says no more; on some platforms it does not
     socket.onclose = ({ code, reason }) => {
       this.#socket = null;
       this.#on({ type: "closed", connection, code, reason });
