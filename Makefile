@@ -9,13 +9,13 @@ INSTALLED := $(VENV)/.installed-$(shell cat requirements.txt | cksum | cut -d ' 
 TESTABLE := $(VENV)/.testable-$(shell cat requirements.txt requirements-test.txt | cksum | cut -d ' ' -f 1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test lint bench bench-room bench-storm clean
+.PHONY: help run test lint bench bench-publish bench-room bench-storm clean
 
 help:
 	@echo "make run     the server and its demo on http://127.0.0.1:8000 (another port: make run PORT=8001)"
 	@echo "make test    all tests, on SQLite and, where they are installed, on PostgreSQL and Redis"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   how fast it is on this machine (also: bench-room, bench-storm)"
+	@echo "make bench   how fast it is on this machine (also: bench-publish, bench-room, bench-storm)"
 	@echo "make clean   removes $(VENV) and caches; your data in var/ stays"
 
 run: $(INSTALLED)
@@ -29,6 +29,9 @@ lint: $(TESTABLE)
 
 bench: $(TESTABLE)
 	@$(BIN)/python -m benchmarks.throughput
+
+bench-publish: $(TESTABLE)
+	@$(BIN)/python -m benchmarks.publish
 
 bench-room: $(TESTABLE)
 	@$(BIN)/python -m benchmarks.room

@@ -22,7 +22,7 @@ from messaging.protocol.errors import ProtocolError
 from messaging.protocol.names import stream_kind
 
 
-class Publication(Struct):
+class Publication(Struct, gc=False):
     """One message for one or several streams of an app; `payload` is JSON text that has passed `jsontext.strict`."""
 
     app_id: int
@@ -36,7 +36,7 @@ class Publication(Struct):
     ttl: int | None = None
 
 
-class Stored(Struct):
+class Stored(Struct, gc=False):
     """Where a message got to: offset for `every`, version for `latest`, neither for `transient`.
 
     `shed`: the room had more to send than its app's rate. An `every` message has its offset, and is a gap.

@@ -35,9 +35,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _decode = json.JSONDecoder(parse_constant=_constant, parse_float=_float, object_pairs_hook=_object).decode
 
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_NOT_BRACKET = re.compile(r"[^][{}]+")
-_EMPTY = re.compile(r"\[\]|\{\}")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ALIKE = bytes.maketrans(b"[]", b"{}")
 #: An escaped U+0000, and not an escaped backslash before "u0000".
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -45,9 +44,12 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 def _deeper_than(text: str, levels: int) -> bool:
     """Whether the nesting, strings left out, is deeper: innermost pairs are taken off, level by level, until none is
     left. Of text that is not JSON it may say no; the decoder finds that out."""
-    brackets = _NOT_BRACKET.sub("", _STRING.sub("", text))
+    # Without escapes every second part between quotation marks is a string. Plain replacing and splitting takes a tenth
+    # of what a regular expression does.
+    parts = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    brackets = "".join(parts).encode(errors="replace").translate(_ALIKE, _NOT_BRACKETS)
     for _ in range(levels):
-        inner = _EMPTY.sub("", brackets)
+        inner = brackets.replace(b"{}", b"")
         if inner == brackets:
             return len(brackets) > 2 * levels
         brackets = inner
