@@ -35,10 +35,12 @@ def register(
     platform: str = "",
     streams: Sequence[str] = (),
     rooms: list[str] | None = None,
+    history: membership.History | None = None,
 ) -> Registered:
     """A device with a fresh token, in its own stream, its user's and the rooms named. The same again keeps the cursors.
 
-    streams: rooms it is put into now; it may join these and what `rooms` names (patterns). Raises ValidationError,
+    streams: rooms it is put into now; it may join these and what `rooms` names (patterns). history: what it gets of
+    their past, where it is new in them. Raises ValidationError,
     `invalid` for a stream that is not a room.
     """
     for stream in streams:
@@ -53,7 +55,7 @@ def register(
     wanted = [f"device:{row.name}", *([f"user:{row.user}"] if row.user else []), *streams]
     if before and before.user and before.user != row.user:
         membership.unsubscribe([(row.pk, f"user:{before.user}")])
-    membership.subscribe([(app.pk, row.pk, stream) for stream in wanted])
+    membership.subscribe([(app.pk, row.pk, stream) for stream in wanted], history)
     token, expires_at = services.issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
     names = sorted(row.subscriptions.values_list("stream__name", flat=True))
     transaction.on_commit(lambda: node.announce(Effects(devices=[row.pk])))

@@ -7,7 +7,26 @@ from typing import Any
 from rest_framework import serializers
 
 from apps_registry.models import LONGEST_TTL, Delivery, OnFailure, Priority
+from messaging.log.membership import History
 from messaging.protocol.names import MAX_OFFSET
+
+
+class HistoryBody(serializers.Serializer[Any]):
+    """What a newcomer gets of a room's past. Not told: what is published from now on."""
+
+    last = serializers.IntegerField(
+        min_value=0, max_value=MAX_OFFSET, required=False, help_text="The last so many messages."
+    )
+    since = serializers.DateTimeField(required=False, help_text="What was published since then. Not beside `last`.")
+
+    def validate(self, told: dict[str, Any]) -> dict[str, Any]:
+        if len(told) > 1:
+            raise serializers.ValidationError({"since": ["Say last or since."]})
+        return told
+
+    @staticmethod
+    def read(told: dict[str, Any]) -> History | None:
+        return History(**told) if told else None
 
 
 class DeviceBody(serializers.Serializer[Any]):
@@ -17,6 +36,7 @@ class DeviceBody(serializers.Serializer[Any]):
     streams = serializers.ListField(
         child=serializers.CharField(max_length=160), max_length=1000, required=False, help_text="Rooms it is put into."
     )
+    history = HistoryBody(required=False, help_text="Of the rooms in `streams` that it is new in.")
     rooms = serializers.ListField(
         child=serializers.CharField(max_length=160),
         max_length=1000,

@@ -16,7 +16,7 @@ from apps_registry.models import App, Device
 from apps_registry.names import is_name
 from messaging import registration
 from messaging.api import paging, params, shapes, telling
-from messaging.api.bodies import DeviceBody
+from messaging.api.bodies import DeviceBody, HistoryBody
 from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
@@ -55,7 +55,9 @@ class Devices(ServiceView):
     def post(self, request: Request) -> HttpResponse:
         body = DeviceBody(data=request.data)
         body.is_valid(raise_exception=True)
-        done = registration.register(app=app_of(request), **body.validated_data)
+        told = dict(body.validated_data)
+        history = HistoryBody.read(told.pop("history", {}))
+        done = registration.register(app=app_of(request), history=history, **told)
         return answer(
             {
                 "device": done.device.name,

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from apps_registry.models import App
 from messaging.api import devices, paging, params, shapes, telling
-from messaging.api.bodies import PurgeBody
+from messaging.api.bodies import HistoryBody, PurgeBody
 from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
@@ -51,12 +51,23 @@ class OneStream(ServiceView):
 class Member(ServiceView):
     """A device in a room. Its own and its user's stream come with registering."""
 
-    @described("add_member", {200: shapes.MemberEntry}, "invalid", "unknown_stream", "unknown_device", *FOR_SERVICES)
+    @described(
+        "add_member",
+        {200: shapes.MemberEntry},
+        "unknown_stream",
+        "unknown_device",
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=HistoryBody,
+    )
     def put(self, request: Request, stream: str, device: str) -> HttpResponse:
-        """Idempotent: who is in keeps its cursors. The room is made if it is missing."""
+        """Idempotent: who is in keeps its cursors. The room is made if it is missing. The body may be left out."""
         _rooms_only(stream)
         row = devices.find(app_of(request), device)
-        entry: Entry = node.current().journal.call(Joining(row.app_id, row.pk, stream))
+        body = HistoryBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        history = HistoryBody.read(body.validated_data)
+        entry: Entry = node.current().journal.call(Joining(row.app_id, row.pk, stream, history))
         node.announce(Effects(devices=[row.pk]))
         return answer({"device": row.name, **entry.as_frame()})
 

@@ -23,7 +23,7 @@ from messaging.live.reader import Reader, Together
 from messaging.live.repair import Caller
 from messaging.live.shared import Shared
 from messaging.live.wakeups import Wakeups
-from messaging.log import presence, retention
+from messaging.log import online, presence, retention
 from messaging.log.effects import Effects
 from messaging.log.journal import Finished, Journal
 from messaging.protocol.errors import ProtocolError
@@ -91,6 +91,7 @@ class Node:
             asyncio.create_task(self._round(RENEW, self._renew)),
             asyncio.create_task(self._round(REGROUP, self.wakeups.regroup)),
         ]
+        self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, self._count_online)))
         if settings.MEANWHILE_CLEANUP_INTERVAL:
             self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_CLEANUP_INTERVAL, self._clean)))
 
@@ -221,6 +222,11 @@ class Node:
             self.journal.submit(presence.Polling(device))
         effects = Effects()
         await self.reader.ask(lambda: presence.expire(effects, lease=settings.MEANWHILE_SILENCE + 3 * RENEW))
+        self._pass_on(effects)
+
+    async def _count_online(self) -> None:
+        effects = Effects()
+        await self.reader.ask(lambda: online.publish_due(effects))
         self._pass_on(effects)
 
     async def _clean(self) -> None:

@@ -28,11 +28,12 @@ Done = Callable[[Outcome], None]
 
 
 class Joining(Struct):
-    """A device goes into a room."""
+    """A device goes into a room. `history`: what a newcomer gets of the past."""
 
     app_id: int
     device_id: int
     stream: str
+    history: membership.History | None = None
 
 
 class Leaving(Struct):
@@ -43,7 +44,8 @@ class Leaving(Struct):
 
 
 def _join(joining: Sequence[Joining], effects: Effects) -> list[Entry | None]:
-    membership.subscribe([(j.app_id, j.device_id, j.stream) for j in joining])
+    for history in dict.fromkeys(one.history for one in joining):
+        membership.subscribe([(j.app_id, j.device_id, j.stream) for j in joining if j.history == history], history)
     return [membership.entry_of(j.device_id, j.stream) for j in joining]
 
 

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import sql
+from messaging.log import online, sql
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry, entries
 from messaging.protocol import rules
@@ -79,6 +80,7 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     now = sql.stamp(sql.now())
     taken: list[_Row] = []
     taken_over: set[int] = set()
+    came: set[int] = set()
     changed: set[int] = set()
     for arrival in arrivals:
         row = rows[arrival.device_id]
@@ -86,6 +88,8 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
             changed.add(arrival.device_id)
         if row[1] != rules.OFFLINE:
             taken_over.add(arrival.device_id)
+        else:
+            came.add(arrival.device_id)
         row[1:] = [arrival.state, arrival.state_seq, row[3] + 1]
         taken.append([*row, arrival.node])
     source = sql.rows("r", id="bigint", state="text", seq="bigint", generation="bigint", node="text")
@@ -98,6 +102,7 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
         now,
         sql.packed({row[0]: row for row in taken}.values()),
     )
+    online.count_now(came)
     places = entries({arrival.device_id for arrival in arrivals})
     here: list[Here | ProtocolError] = []
     returns = []
@@ -198,6 +203,7 @@ def leave(departures: Sequence[Departure], effects: Effects) -> None:
         packed,
     )
     _tell_apps([device for (device,) in gone], effects)
+    online.count_later([device for (device,) in gone])
     sql.run(
         f"UPDATE messaging_resume SET outcome = 'interrupted', finished_at = {sql.moment()} FROM {source}"
         " WHERE messaging_resume.device_id = r.id AND messaging_resume.generation = r.generation"
@@ -256,10 +262,12 @@ def poll(polling: Sequence[Polling], effects: Effects) -> list[bool]:
         packed,
     )
     _tell_apps(came, effects)
+    online.count_now(came)
     closed = {device for (device,) in closings}
     return [one.device_id in closed for one in polling]
 
 
+@transaction.atomic
 def expire(effects: Effects, *, lease: float) -> int:
     """Marks devices offline whose lease (s) ran out: their server was killed, or `disconnect` never came."""
     now = sql.now()
@@ -270,6 +278,7 @@ def expire(effects: Effects, *, lease: float) -> int:
         sql.stamp(now - timedelta(seconds=lease)),
     )
     _tell_apps([device for (device,) in gone], effects)
+    online.count_now([device for (device,) in gone])
     return len(gone)
 
 

@@ -35,6 +35,11 @@ def start_of_return(
     return Start(max(processed, stated_processed), False)
 
 
+def start_of_newcomer(*, head: int, tail: int, after: int) -> int:
+    """After which offset a newcomer begins: as far back as asked for, never before what is stored (P7: no lost past)."""
+    return min(head, max(after, tail - 1))
+
+
 class Hole(NamedTuple):
     from_offset: int
     to_offset: int

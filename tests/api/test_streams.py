@@ -143,3 +143,44 @@ def test_who_returns_to_a_closed_room_gets_the_rest(game_api: Caller, world: Wor
 
 def test_only_rooms_are_closed(game_api: Caller) -> None:
     assert problem(game_api.post(f"{STREAMS}/device:phone/close")) == (400, "invalid")
+
+
+@pytest.mark.parametrize("body", [{"last": 2}, {"since": "2020-01-01T00:00:00.000Z"}])
+def test_a_newcomer_gets_of_the_past_what_is_asked_for(
+    world: World, phone: Device, game_api: Caller, body: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        world.publish("room:show", "gift")
+
+    answer = game_api.call("PUT", "/api/v1/streams/room:show/members/phone", body)
+
+    assert (answer.status_code, answer.json()["processed"], answer.json()["cut"]) == (200, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"last": -1},
+        {"last": "many"},
+        {"last": None},
+        {"since": "yesterday"},
+        {"last": 1, "since": "2020-01-01T00:00Z"},
+        [],
+    ],
+)
+def test_a_past_that_makes_no_sense_is_refused(world: World, phone: Device, game_api: Caller, body: Any) -> None:
+    refused = game_api.call("PUT", "/api/v1/streams/room:show/members/phone", body)
+
+    assert problem(refused) == (400, "invalid")
+
+
+def test_registering_may_say_how_much_of_its_rooms_past_a_device_gets(world: World, game_api: Caller) -> None:
+    for _ in range(3):
+        world.publish("room:show", "gift")
+
+    game_api.post(
+        "/api/v1/devices", {"device": "guest", "user": "ann", "streams": ["room:show"], "history": {"last": 1}}
+    )
+    streams = game_api.get("/api/v1/devices/guest").json()["streams"]
+
+    assert {one["stream"]: one["backlog"] for one in streams} == {"device:guest": 0, "room:show": 1, "user:ann": 0}

@@ -47,6 +47,14 @@ class Socket:
         assert frame["type"] == type, frame
         return frame
 
+    async def is_dead(self, seconds: float = 0.2) -> bool:
+        """Whether nothing is heard for so long: how a client finds its connection dead."""
+        try:
+            await asyncio.wait_for(self._connection.recv(), seconds)
+        except TimeoutError:
+            return True
+        return False
+
     async def until(self, type: str) -> list[Frame]:
         """All frames up to the first of this type, which is the last of them."""
         frames = [await self.receive()]

@@ -64,6 +64,11 @@ class House:
     def _shell(self, code: str) -> str:
         return self.servers[0].manage("shell", "-v0", "-c", code).strip()
 
+    def set_room_rate(self, rate: int | None) -> None:
+        """As the admin does."""
+        change = f"App.objects.filter(name='demo').update(room_rate={rate})"
+        self.servers[0].manage("shell", "-v0", "-c", f"from apps_registry.models import App; {change}")
+
     async def phone(self, name: str | None = None, user: str | None = None) -> Phone:
         """A registered device: in its own stream, its user's and a room of its own."""
         number = next(_numbers)

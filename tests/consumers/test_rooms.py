@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from tests.consumers.actors import Phone, Service, messages
+from collections.abc import Awaitable, Callable
+
+from tests.consumers.actors import Phone, Service, Socket, entry, messages
+from tests.consumers.conftest import House
 
 
 async def test_a_device_joins_a_room_its_rights_allow(phone: Phone, game_service: Service) -> None:
@@ -70,3 +73,78 @@ async def test_a_purge_is_a_gap_for_who_was_away(phone: Phone, game_service: Ser
     assert gaps == [(phone.room, 2, 3, "purged")]
     assert [one["offset"] for one in messages(frames)] == [4, 5]
     assert page["gaps"] == [{"stream": phone.room, "from": 1, "to": 3, "reason": "purged"}]
+
+
+async def test_who_was_away_pulls_the_rest_of_a_closed_room_and_its_closing(
+    phone: Phone, game_service: Service
+) -> None:
+    await game_service.publish(phone.room, "gift", "last")
+    await game_service.http.post(f"/api/v1/streams/{phone.room}/close")
+
+    socket, welcome = await phone.connect(resume="pull")
+    closing = await socket.expect("stream_closed")
+    page = await phone.pending()
+
+    assert entry(welcome, phone.room)["cut"] == closing["head"] == 1
+    assert [one["data"] for one in page["messages"]] == ["last"]
+    assert page["streams"][phone.room]["closed"] is True
+
+
+async def test_a_newcomer_gets_as_much_of_the_past_as_the_service_says(phone: Phone, game_service: Service) -> None:
+    room = f"room:show-of-{phone.name}"
+    await game_service.publish_all(*[{"to": room, "name": "gift", "data": n} for n in range(1, 6)])
+    socket, _ = await phone.connect(resume="replay")
+    await socket.caught_up()
+
+    put = await game_service.http.put(f"/api/v1/streams/{room}/members/{phone.name}", json={"last": 2})
+    joined = await socket.until("joined")
+    past = await socket.caught_up(1)
+    await game_service.publish(room, "gift", 6)
+
+    assert (put.json()["processed"], put.json()["cut"]) == (3, 5)
+    assert joined[-1]["stream"] == room
+    assert [one["data"] for one in messages(past)] == [4, 5]
+    assert [one["data"] for one in await socket.messages(1)] == [6]
+
+
+async def test_what_a_room_sheds_is_a_gap_to_its_members(phone: Phone, game_service: Service, house: House) -> None:
+    """The rate of an app is the operator's: set here as the admin does."""
+    house.set_room_rate(1)
+    try:
+        socket, _ = await phone.connect()
+        items = await game_service.publish_all(*[{"to": phone.room, "name": "gift", "data": n} for n in range(1, 6)])
+        frames = await socket.until("gap")
+    finally:
+        house.set_room_rate(None)
+
+    assert [one.get("shed", False) for one in items] == [False, False, True, True, True]
+    assert [one["offset"] for one in messages(frames)] == [1, 2]
+    assert [(f["from"], f["to"], f["reason"]) for f in frames if f["type"] == "gap"] == [(3, 5, "shed")]
+    about = await game_service.http.get(f"/api/v1/streams/{phone.room}")
+    assert about.json()["shed"] == 3
+
+
+async def test_a_room_knows_how_many_are_there(
+    phone: Phone, new_phone: Callable[..., Awaitable[Phone]], game_service: Service
+) -> None:
+    await game_service.http.post("/api/v1/types", json={"name": "room.online", "delivery": "latest"})
+    guest = await new_phone()
+    await game_service.http.put(f"/api/v1/streams/{phone.room}/members/{guest.name}")
+
+    socket, _ = await phone.connect()
+    alone = await online(socket, phone.room)
+    other, _ = await guest.connect()
+    both = await online(socket, phone.room)
+    await other.close()
+    left = await online(socket, phone.room)
+
+    assert (alone, both, left) == (1, 2, 1)
+
+
+async def online(socket: Socket, room: str) -> int:
+    """The next count of the room."""
+    while True:
+        frame = await socket.expect("latest")
+        if frame["stream"] == room and frame["name"] == "room.online":
+            count: int = frame["data"]["online"]
+            return count
