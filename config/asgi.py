@@ -20,6 +20,7 @@ from messaging.live import node  # noqa: E402
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await node.current().attach()
+    await node.current().verified()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await node.current().drain()

@@ -50,6 +50,8 @@ def _database() -> Iterable[str]:
     yield _one("meanwhile_subscriptions_above_soft_limit", "gauge", "Subscriptions above MEANWHILE_BACKLOG_SOFT.", far)
     (streams, stored) = _row("SELECT count(*), coalesce(sum(head - tail + 1), 0) FROM messaging_stream")
     yield _one("meanwhile_streams", "gauge", "Streams.", streams)
+    (resets,) = _row("SELECT coalesce(max(resets), 0) FROM messaging_lineage")
+    yield _one("meanwhile_history_resets_total", "counter", "How often an older database had been put back.", resets)
     yield _one("meanwhile_log_span_messages", "gauge", "Offsets from tail to head, summed over streams.", stored)
     (shed,) = _row("SELECT coalesce(sum(shed), 0) FROM messaging_stream")
     yield _one("meanwhile_shed_messages_total", "counter", "Messages rooms shed under their app's rate.", shed)

@@ -166,8 +166,11 @@ class DeviceConsumer(SocketConsumer):
         def saved(outcome: Saved) -> None:
             self.send(wire.frame("results_saved", frame.id, stream=outcome.stream, processed=outcome.processed))
 
+        way = session.ways.get(frame.stream)
+        # Results are of the history this connection was told of, also where they do not say so.
+        epoch = frame.epoch or (way.epoch if way else "")
         report = Report(
-            session.device_id, frame.stream, frame.upto, frame.epoch, special_offsets(frame.exceptions, frame.values)
+            session.device_id, frame.stream, frame.upto, epoch, special_offsets(frame.exceptions, frame.values)
         )
         self.node.journal.submit(report, self._answer(frame.id, saved))
 

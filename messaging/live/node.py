@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync
@@ -23,15 +23,17 @@ from messaging.live.reader import Reader, Together
 from messaging.live.repair import Caller
 from messaging.live.shared import Shared
 from messaging.live.wakeups import Wakeups
-from messaging.log import online, presence, retention
+from messaging.log import lineage, online, presence, retention, sql
 from messaging.log.effects import Effects
 from messaging.log.journal import Finished, Journal
 from messaging.protocol.errors import ProtocolError
 
 logger = logging.getLogger("meanwhile.node")
 
-#: Seconds: renewing of leases, their length, and joining of groups again.
-RENEW, REGROUP = 10.0, 15.0
+#: Seconds between two renewals of the leases.
+RENEW = 10.0
+#: Seconds a request waits for the first look at the database.
+PATIENCE = 3.0
 
 
 class Leaving(Protocol):
@@ -51,13 +53,15 @@ class Node:
         )
         self.journal.start()
         self.reader = Reader()
-        self.wakeups = Wakeups(heard=self._heard)
+        self.wakeups = Wakeups(
+            identify=lambda: self.reader.ask(lineage.installation), heard=self._heard, joined=self._joined
+        )
         self.hub = Hub(
             journal=self.journal,
             reader=self.reader,
             ring=settings.MEANWHILE_RING,
             page=settings.MEANWHILE_PAGE,
-            opened=self._opened,
+            opened=self.wakeups.opened,
             left=self.wakeups.left,
             hold_timeout=settings.MEANWHILE_HOLD_TIMEOUT,
         )
@@ -74,7 +78,8 @@ class Node:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
         self._rounds: list[asyncio.Task[None]] = []
-        self._fresh: list[int] = []
+        self._looking: asyncio.Task[None] | None = None
+        self._fresh: set[int] = set()
 
     @property
     def name(self) -> str:
@@ -89,11 +94,31 @@ class Node:
         self._rounds = [
             asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, self._repair)),
             asyncio.create_task(self._round(RENEW, self._renew)),
-            asyncio.create_task(self._round(REGROUP, self.wakeups.regroup)),
         ]
         self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, self._count_online)))
         if settings.MEANWHILE_CLEANUP_INTERVAL:
             self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_CLEANUP_INTERVAL, self._clean)))
+
+    async def verified(self) -> bool:
+        """Whether the history of the database has been looked at; waits a little for it. Whoever comes while the
+        database is away has it tried again.
+        """
+        if self.journal.verified:
+            return True
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        await asyncio.wait({self._looking}, timeout=PATIENCE)
+        return self.journal.verified
+
+    async def _look(self) -> None:
+        """The writer looks before its first command: one that changes nothing."""
+        looked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            self.journal.submit(presence.Lease(0, 0), looked.set_result)
+        except ProtocolError as error:
+            logger.info("not looked at: %s", error.code.name)
+            return
+        await looked
 
     async def detach(self) -> None:
         """Ends what `attach` started."""
@@ -120,6 +145,7 @@ class Node:
     def stop(self) -> None:
         """Ends the threads; what was submitted is written first."""
         self.journal.stop()
+        lineage.sync()
         self.reader.stop()
         self.shared.close()
 
@@ -166,18 +192,27 @@ class Node:
         if here:
             self.hub.run(repair.devices(self.hub, self.reader, only=here))
 
-    def _opened(self, streams: Any) -> None:
-        """New streams here: groups are joined, then their heads are read once more. What was committed between the
-        reading of the entries and now would else wait for the repair round."""
-        streams = list(streams)
-        self.wakeups.opened(streams)
-        if not self._fresh:
-            asyncio.get_running_loop().call_soon(self._look_at_fresh)
-        self._fresh.extend(streams)
+    def _joined(self, topics: Collection[str]) -> None:
+        """What is said of these is heard from now on. What was committed after they were read, and before this, would
+        else wait for the repair round.
+        """
+        streams = wakeups.streams_of(topics)
+        if len(streams) < len(topics):
+            self.feeds.repair()
+        idle = not self._fresh
+        self._fresh.update(streams)
+        if idle and streams:
+            self.hub.run(self._look_at_fresh())
 
-    def _look_at_fresh(self) -> None:
-        fresh, self._fresh = self._fresh, []
-        self.hub.run(repair.streams(self.hub, self.reader, only=fresh))
+    async def _look_at_fresh(self) -> None:
+        """All that came together is read together."""
+        while self._fresh:
+            await asyncio.sleep(0)
+            fresh = list(self._fresh)
+            try:
+                await repair.streams(self.hub, self.reader, only=fresh)
+            finally:
+                self._fresh.difference_update(fresh)
 
     # --- rounds ------------------------------------------------------------------------------------------------------
 
@@ -198,6 +233,7 @@ class Node:
         for caller in list(self.callers):
             caller.check(now)
         self.feeds.repair()
+        await self.reader.ask(self._same_history)
         await repair.streams(self.hub, self.reader)
         await repair.devices(self.hub, self.reader)
         await repair.keys(self.callers, self.reader)
@@ -213,6 +249,11 @@ class Node:
             return False
         return True
 
+    def _same_history(self) -> None:
+        """The writer looks at each new connection; a pooler may lead an open one to another server."""
+        if sql.is_postgres():
+            lineage.verify()
+
     async def _renew(self) -> None:
         if self.connections.common:
             await self.reader.ask(lambda: self.connections.settle(everything=True))
@@ -223,6 +264,7 @@ class Node:
         effects = Effects()
         await self.reader.ask(lambda: presence.expire(effects, lease=settings.MEANWHILE_SILENCE + 3 * RENEW))
         self._pass_on(effects)
+        await self.reader.ask(lineage.sync)
 
     async def _count_online(self) -> None:
         effects = Effects()
@@ -260,9 +302,14 @@ def reset(node: Node | None = None) -> None:
 
 def announce(effects: Effects) -> None:
     """After a commit made outside the Journal: tells this process's sessions, and other processes."""
+    lineage.remember(effects.stored)
     node = _current
     if node and node.loop:
         node.announce(effects)
         return
     if effects and wakeups.shared_layer() is not None:
-        async_to_sync(wakeups.announce)(effects, "")
+        try:
+            async_to_sync(wakeups.announce)(effects, lineage.installation())
+        except Exception as error:
+            # Committed all the same: the servers find it in their next repair round.
+            logger.warning("a wake-up was lost: %s", type(error).__name__)

@@ -1,15 +1,18 @@
 """Wake-ups between processes over the channel layer: hints that shorten a wait, and may be lost (P10).
 
-The only importer of the channel layer. One channel and one group membership per process and stream; groups are joined
-again from time to time, since a layer may forget them (Redis FLUSHALL).
+The only importer of the channel layer. One channel and one group membership per process and stream. Each process sends
+itself a beat: while it hears that, wake-ups work; when it is deaf, what would be said is dropped instead of piled up,
+and after a while the layer is put up anew. A layer that answers proves nothing: redis-py subscribes again by itself
+after a lost connection, but not after one that only seems to be open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -22,7 +25,15 @@ logger = logging.getLogger("meanwhile.wakeups")
 
 #: A wake-up above this carries the heads alone.
 SMALL = 64 * 1024
-EVERYONE = "meanwhile.nodes"
+#: Streams of one transaction that are told one by one; more are told to everybody in one wake-up.
+FEW = 16
+#: Wake-ups that may wait to be sent; beyond, they are dropped.
+MOST = 2000
+#: Seconds between two beats, without one until the process counts as deaf, and until the layer is put up anew.
+BEAT, DEAF, ANEW = 1.0, 3.5, 8.0
+EVERYONE = "nodes"
+#: Seconds a call of the layer may take.
+PATIENCE = 3.0
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Effects).decode
 
@@ -33,149 +44,236 @@ def shared_layer() -> Any | None:
     return None if layer is None or isinstance(layer, InMemoryChannelLayer) else layer
 
 
-def group(stream_id: int) -> str:
-    return topic_group(f"stream.{stream_id}")
+def stream_topic(stream_id: int) -> str:
+    return f"stream.{stream_id}"
 
 
-def topic_group(topic: str) -> str:
-    """The group of what services follow, or of a stream."""
-    return f"meanwhile.{topic}"
+def streams_of(topics: Iterable[str]) -> list[int]:
+    return [int(topic.removeprefix("stream.")) for topic in topics if topic.startswith("stream.")]
 
 
-def envelopes(effects: Effects, node: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    """(group, event) for what other processes need to know."""
+def group(installation: str, topic: str) -> str:
+    """Ids mean something inside one installation only: several may share a Redis."""
+    return f"{installation}.{topic}"
+
+
+def envelopes(effects: Effects, installation: str) -> Iterable[tuple[str, bytes]]:
+    """(group, body) for what other processes need to know."""
     parts: dict[str, Effects] = {}
     for appended in effects.appended:
-        parts.setdefault(group(appended.stream_id), Effects()).appended.append(appended)
+        parts.setdefault(stream_topic(appended.stream_id), Effects()).appended.append(appended)
     for value in effects.values:
-        parts.setdefault(group(value.stream_id), Effects()).values.append(value)
-    for passing in effects.passing:
-        parts.setdefault(group(passing.stream_id), Effects()).passing.append(passing)
+        parts.setdefault(stream_topic(value.stream_id), Effects()).values.append(value)
     for stream_id in effects.streams:
-        parts.setdefault(group(stream_id), Effects()).streams.append(stream_id)
+        parts.setdefault(stream_topic(stream_id), Effects()).streams.append(stream_id)
+    if len(parts) > FEW:
+        together = Effects(appended=effects.appended, values=effects.values, streams=effects.streams)
+        parts = {EVERYONE: together}
+    for topic, part in parts.items():
+        yield group(installation, topic), _body(part)
+    for passing in effects.passing:
+        # Stored nowhere: whatever its size, it goes as it is or not at all.
+        yield group(installation, stream_topic(passing.stream_id)), _encode(Effects(passing=[passing]))
     for service_id in effects.feeds:
-        parts.setdefault(topic_group(feed_topic(service_id)), Effects()).feeds.append(service_id)
+        yield group(installation, feed_topic(service_id)), _encode(Effects(feeds=[service_id]))
     for app_id in effects.presences:
-        parts.setdefault(topic_group(presence_topic(app_id)), Effects()).presences.append(app_id)
+        yield group(installation, presence_topic(app_id)), _encode(Effects(presences=[app_id]))
     if effects.devices:
-        parts[EVERYONE] = Effects(devices=effects.devices)
-    for name, part in parts.items():
-        body = _encode(part)
-        if len(body) > SMALL:
-            slim = Effects(
-                appended=[msgspec.structs.replace(one, items=[]) for one in part.appended], values=part.values[-50:]
-            )
-            body = _encode(slim)
-        yield name, {"type": "meanwhile.wake", "node": node, "body": body}
+        yield group(installation, EVERYONE), _encode(Effects(devices=effects.devices))
 
 
-async def announce(effects: Effects, node: str) -> None:
-    """Tells other processes. Never raises: what is lost here is repaired there within the repair interval."""
+def _body(part: Effects) -> bytes:
+    body = _encode(part)
+    if len(body) <= SMALL:
+        return body
+    return _encode(
+        Effects(
+            appended=[msgspec.structs.replace(one, items=[]) for one in part.appended],
+            streams=[*{*part.streams, *(value.stream_id for value in part.values)}],
+        )
+    )
+
+
+async def announce(effects: Effects, installation: str, node: str = "") -> None:
+    """Tells other processes. Raises what the layer raises: what is lost, their repair rounds find."""
     layer = shared_layer()
     if layer is None:
         return
-    for name, event in envelopes(effects, node):
-        try:
-            await layer.group_send(name, event)
-        except Exception as error:
-            logger.warning("a wake-up was lost: %s", type(error).__name__)
-            return
+    async with asyncio.timeout(PATIENCE):
+        for name, body in envelopes(effects, installation):
+            await layer.group_send(name, {"type": "meanwhile.wake", "node": node, "body": body})
 
 
 class Wakeups:
-    """This process's ear and mouth on the layer."""
+    """This process's ear and mouth on the layer.
 
-    def __init__(self, *, heard: Callable[[Effects], None]) -> None:
+    identify: the installation's name, from the database; may fail and is asked again. heard: other processes' effects.
+    joined: topics that were entered and whose groups this process is in; what was said before, it may not have heard.
+    """
+
+    def __init__(
+        self,
+        *,
+        identify: Callable[[], Awaitable[str]],
+        heard: Callable[[Effects], None],
+        joined: Callable[[Collection[str]], None],
+    ) -> None:
         self.node = uuid.uuid4().hex[:12]
+        self._identify = identify
         self._heard = heard
+        self._joined = joined
         self._layer = shared_layer()
-        self._groups: set[str] = set()
-        self._queue: asyncio.Queue[Effects | tuple[bool, str]] = asyncio.Queue()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._installation = ""
         self._channel = ""
+        self._wanted: set[str] = set()
+        self._member: set[str] = set()
+        #: Entered since `joined` was last told.
+        self._unheard: set[str] = set()
+        self._changed = asyncio.Event()
+        self._queue: asyncio.Queue[Effects] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listener: asyncio.Task[None] | None = None
+        self._last_beat = 0.0
         self.working = True
 
     async def start(self) -> None:
         if self._layer is None:
             return
-        self._channel = await self._layer.new_channel("meanwhile")
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._speak())]
-        await self._regroup()
+        self._last_beat = time.monotonic()
+        self._tasks = [asyncio.create_task(work()) for work in (self._speak, self._keep, self._beat)]
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        running = [*self._tasks, *([self._listener] if self._listener else [])]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     def opened(self, streams: Iterable[int]) -> None:
-        for stream in streams:
-            self._enter(group(stream))
+        """The first sessions of these streams have come; `joined` tells when what is published is heard."""
+        self._enter([stream_topic(stream) for stream in streams])
 
     def left(self, stream: int) -> None:
-        self._leave(group(stream))
+        self._leave(stream_topic(stream))
 
     def follow(self, topic: str) -> None:
         """Somebody here follows what services can follow."""
-        self._enter(topic_group(topic))
+        self._enter([topic])
 
     def unfollow(self, topic: str) -> None:
-        self._leave(topic_group(topic))
+        self._leave(topic)
 
-    def _enter(self, name: str) -> None:
-        self._groups.add(name)
-        if self._layer:
-            self._queue.put_nowait((True, name))
+    def _enter(self, topics: Collection[str]) -> None:
+        if self._layer is None:
+            self._joined(topics)
+            return
+        self._wanted.update(topics)
+        self._unheard.update(topics)
+        self._changed.set()
 
-    def _leave(self, name: str) -> None:
-        self._groups.discard(name)
-        if self._layer:
-            self._queue.put_nowait((False, name))
+    def _leave(self, topic: str) -> None:
+        self._wanted.discard(topic)
+        self._changed.set()
 
     def say(self, effects: Effects) -> None:
-        if self._layer and self._queue.qsize() < 10_000:
+        if self._layer and self.working and self._queue.qsize() < MOST:
             self._queue.put_nowait(effects)
 
-    async def regroup(self) -> None:
-        """Joins all groups again. Called from time to time."""
-        if self._layer:
-            await self._regroup()
+    def _set_working(self, working: bool) -> None:
+        if working != self.working:
+            self.working = working
+            if working:
+                logger.info("wake-ups between processes work again")
+            else:
+                logger.warning("no wake-ups between processes: deliveries wait for the repair round")
+                while not self._queue.empty():
+                    self._queue.get_nowait()
 
-    async def _regroup(self) -> None:
-        assert self._layer
-        try:
-            await self._layer.group_add(EVERYONE, self._channel)
-            for name in list(self._groups):
-                await self._layer.group_add(name, self._channel)
-            self.working = True
-        except Exception as error:
-            self.working = False
-            logger.warning("the channel layer does not answer: %s", type(error).__name__)
+    # --- tasks -------------------------------------------------------------------------------------------------------
 
     async def _speak(self) -> None:
-        assert self._layer
         while True:
-            said = await self._queue.get()
+            effects = await self._queue.get()
             try:
-                if isinstance(said, Effects):
-                    await announce(said, self.node)
-                elif said[0]:
-                    await self._layer.group_add(said[1], self._channel)
-                elif said[1] not in self._groups:
-                    await self._layer.group_discard(said[1], self._channel)
+                await announce(effects, self._installation, self.node)
             except Exception as error:
-                self.working = False
-                logger.warning("the channel layer does not answer: %s", type(error).__name__)
+                logger.debug("a wake-up was lost: %s", type(error).__name__)
 
-    async def _listen(self) -> None:
+    async def _listen(self, channel: str) -> None:
         assert self._layer
         while True:
             try:
-                event = await self._layer.receive(self._channel)
-                if event.get("node") != self.node:
+                event = await self._layer.receive(channel)
+                if event["node"] != self.node:
                     self._heard(_decode(event["body"]))
-            except asyncio.CancelledError:
-                raise
+                elif event["type"] == "meanwhile.beat":
+                    self._last_beat = time.monotonic()
+                    self._set_working(True)
             except Exception as error:
-                self.working = False
-                logger.warning("the channel layer does not answer: %s", type(error).__name__)
-                await asyncio.sleep(0.2)
+                logger.warning("a wake-up made no sense: %s", type(error).__name__)
+
+    async def _keep(self) -> None:
+        """Keeps this process in the groups of the streams that have sessions here."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._settle()
+            except Exception as error:
+                logger.debug("groups could not be joined: %s", type(error).__name__)
+                await asyncio.sleep(BEAT)
+                self._changed.set()
+
+    async def _settle(self) -> None:
+        assert self._layer
+        if not self._installation:
+            self._installation = await self._identify()
+        if not self._channel:
+            async with asyncio.timeout(PATIENCE):
+                channel = await self._layer.new_channel("meanwhile")
+                await self._layer.group_add(group(self._installation, EVERYONE), channel)
+                await self._layer.group_add(self.node, channel)
+            self._channel = channel
+            self._listener = asyncio.create_task(self._listen(channel))
+        entered = frozenset(self._unheard)
+        for topic in self._wanted - self._member:
+            async with asyncio.timeout(PATIENCE):
+                await self._layer.group_add(group(self._installation, topic), self._channel)
+            self._member.add(topic)
+        for topic in self._member - self._wanted:
+            async with asyncio.timeout(PATIENCE):
+                await self._layer.group_discard(group(self._installation, topic), self._channel)
+            self._member.discard(topic)
+        self._unheard -= entered
+        if entered:
+            self._joined(entered)
+
+    async def _beat(self) -> None:
+        assert self._layer
+        while True:
+            self._changed.set()
+            silent = time.monotonic() - self._last_beat
+            if silent > DEAF:
+                self._set_working(False)
+            if silent > ANEW:
+                await self._put_up_anew()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._layer.group_send(self.node, {"type": "meanwhile.beat", "node": self.node})
+            except Exception as error:
+                logger.debug("a beat was lost: %s", type(error).__name__)
+            await asyncio.sleep(BEAT)
+
+    async def _put_up_anew(self) -> None:
+        """Closes the layer's connections and joins everything again."""
+        assert self._layer
+        self._last_beat = time.monotonic()
+        if self._listener:
+            self._listener.cancel()
+        self._channel = ""
+        self._member.clear()
+        self._unheard.update(self._wanted)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._layer.flush()
+        except Exception as error:
+            logger.debug("the layer did not close: %s", type(error).__name__)

@@ -14,7 +14,7 @@ from django.conf import settings
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import sql
+from messaging.log import lineage, sql
 from messaging.log.effects import Appended, Effects, Item, NewValue, Passing
 from messaging.models import new_epoch
 from messaging.protocol import rules, shedding, wire
@@ -346,6 +346,8 @@ class _Run:
         shed = [(log.id, *run) for log in changed for run in rules.runs(log.gaps)]
         if shed:
             record_shed(shed, stamp)
+        if changed:
+            effects.stored = lineage.count(len(self._messages) + len(self._news))
         effects.appended.extend(
             Appended(log.id, log.name, log.items, log.head) for log in changed if log.items or log.gaps
         )

@@ -68,11 +68,14 @@ class Effects(Struct):
     feeds: list[int] = field(default_factory=list)
     #: Apps in which a device's presence changed.
     presences: list[int] = field(default_factory=list)
+    #: For `lineage.remember`; 0: nothing to remember.
+    stored: int = 0
 
     def clear(self) -> None:
         """The transaction is run again: nothing of it counts."""
         for part in self._parts():
             part.clear()
+        self.stored = 0
 
     def __bool__(self) -> bool:
         return any(self._parts())

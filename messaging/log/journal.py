@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import answers, cursors, membership, presence
+from messaging.log import answers, cursors, lineage, membership, presence
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
 from messaging.protocol.errors import ProtocolError
@@ -120,6 +120,9 @@ class Journal:
         self._count = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._in_doubt = False
+        #: Whether the history of the database has been looked at: before that, nothing may be told of it.
+        self.verified = False
         self.batches = 0
         self.commands = 0
 
@@ -196,6 +199,10 @@ class Journal:
         effects = Effects()
         try:
             outcomes = self._attempt(batch, effects)
+        except (OperationalError, InterfaceError) as error:
+            # The database is away, or its answer to the commit was lost. No command is to blame: all hear of it.
+            effects = Effects()
+            outcomes = [_failure(error)] * len(batch)
         except Exception as error:
             # One command that fails must not sink its neighbours: each again, alone.
             if len(batch) > 1:
@@ -210,11 +217,15 @@ class Journal:
         self._tell(batch, outcomes, effects)
 
     def _attempt(self, batch: list[Command], effects: Effects) -> list[Outcome]:
-        """One transaction; once more if the database was locked or the connection had died."""
+        """One transaction; once more if the database was locked or the connection had died. Not if the commit itself
+        failed: it may have been done, and a second time would store everything twice.
+        """
         try:
             return self._transaction(batch, effects)
         except (OperationalError, InterfaceError):
             connection.close()
+            if self._in_doubt:
+                raise
             effects.clear()
             return self._transaction(batch, effects)
 
@@ -223,12 +234,20 @@ class Journal:
         for place, command in enumerate(batch):
             by_verb.setdefault(type(command.body), []).append(place)
         outcomes: list[Outcome] = [None] * len(batch)
+        self._in_doubt = False
+        if connection.connection is None:
+            # A new connection may lead to another history: looked at before any cursor moves on it.
+            lineage.verify()
+            self.verified = True
         with transaction.atomic():
             for kind, verb in VERBS.items():
                 if places := by_verb.get(kind):
                     found = verb([batch[place].body for place in places], effects)
                     for place, outcome in zip(places, found, strict=True):
                         outcomes[place] = outcome
+            self._in_doubt = True
+        self._in_doubt = False
+        lineage.remember(effects.stored)
         for kind in by_verb:
             failpoints.hit(_COMMITTED.get(kind, ""))
         return outcomes

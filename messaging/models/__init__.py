@@ -2,6 +2,7 @@
 
 from messaging.models.idempotency import IdempotentAnswer
 from messaging.models.latest import LatestReceipt, LatestValue
+from messaging.models.lineage import Lineage
 from messaging.models.message import Gap, GapReason, Message
 from messaging.models.online import RoomOnline
 from messaging.models.presence import Presence, PresenceState, Resume, ResumeOutcome
@@ -16,6 +17,7 @@ __all__ = [
     "IdempotentAnswer",
     "LatestReceipt",
     "LatestValue",
+    "Lineage",
     "Message",
     "Presence",
     "PresenceState",

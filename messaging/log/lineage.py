@@ -1,0 +1,277 @@
+"""Lineage: is this the history that devices were told of, or was an older one put back (P11)?
+
+When it is another one, every stream gets a new epoch: devices hear `reset`, drop their positions and take everything
+after the server's cursor. Each database says in its own way where it comes from.
+
+PostgreSQL has a system identifier (new with every cluster: a dump restored elsewhere) and a timeline (one more with
+every promotion and every point-in-time recovery). Both are kept in the table `Lineage` and compared at each new
+connection of the writer, before its first command: a failover breaks connections, so no cursor moves on a history
+that was not looked at. The repair round compares too, for connections that a pooler keeps open. A planned switch-over
+loses nothing and is a new timeline all the same: it costs devices what they had not reported yet, once more.
+LIMIT: a restore into the same cluster (`pg_restore` over it) shows in neither: `manage.py rotate_epoch`.
+
+SQLite has only its file, and a copy of it knows nothing of its age. So a side file beside it says what the database
+must hold: a nonce, drawn anew at each start and stored in both, and a mark: how much had been stored when somebody was
+last told of it. The database counts what it stores (`Lineage.stored`) in the transaction that stores it; the mark is
+written after the commit and before anybody hears of it. So
+
+- the mark is never above what a sound database holds, whenever the process dies: no false alarm after kill -9. An
+  fsync per commit is not needed for that: what the kernel had not written when the power failed makes the mark lower.
+- an older file has another nonce (it was copied before the last start) or has stored less than the mark. What it lacks
+  above the mark nobody was told of, so no device has a position there.
+- the mark costs one `pwrite` per transaction, 2 µs; it is synced every few seconds and at the end.
+
+Rejected: an fsync per commit (doubles the cost of a small one); a mark raised ahead of the log by a thousand (after a
+kill, a copy of yesterday from a quiet server is within the thousand); sqlite_sequence instead of a counter (a migration
+that rebuilds the table sets it back); only comparing devices' positions with the head (an old copy that has grown
+past them again looks current).
+LIMIT: a copy made in the last seconds before a power failure, and put back after it, is not noticed; nor is a folder
+that was put back as a whole, side file and all: `manage.py rotate_epoch`. A side file that is missing counts as
+another history: the two belong together.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from pathlib import Path
+
+from django.db import NotSupportedError, ProgrammingError, connection, transaction
+from msgspec import Struct
+
+from messaging.log import sql
+from messaging.models import new_epoch
+
+logger = logging.getLogger("meanwhile.lineage")
+
+#: Feeds go on so far above where they were: a service that had read further than an old copy misses nothing new.
+FEED_JUMP = 10**9
+#: Bytes of a line of the side file: nonces in the first, the mark in the second, each written by one call.
+LINE = 64
+
+_POSTGRES = (
+    "(SELECT system_identifier FROM pg_control_system())::text"
+    " || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+)
+
+
+class _Row(Struct):
+    installation: str
+    origin: str
+    stored: int
+
+
+def verify() -> None:
+    """Holds the database against what is known of its history; gives new epochs if it is another one.
+
+    In transactions of its own; idempotent; safe in several processes at once.
+    """
+    if sql.is_postgres():
+        _verify_postgres()
+    elif file := _side_file():
+        _verify_sqlite(file)
+
+
+def rotate() -> int:
+    """Gives every stream a new epoch: its history is another one now. → streams. Inside a transaction."""
+    _row()
+    sql.run(f"SELECT s.id FROM messaging_stream s ORDER BY s.id{sql.lock('s')}")
+    drawn = "substr(md5(random()::text || id), 1, 16)" if sql.is_postgres() else "lower(hex(randomblob(8)))"
+    streams = sql.change(f"UPDATE messaging_stream SET epoch = {drawn}")
+    sql.run(f"SELECT f.service_id FROM messaging_feed f ORDER BY f.service_id{sql.lock('f')}")
+    sql.run("UPDATE messaging_feed SET head = head + %s", FEED_JUMP)
+    sql.run(f"UPDATE messaging_lineage SET resets = resets + 1, since = {sql.moment()}", sql.stamp(sql.now()))
+    return streams
+
+
+def installation() -> str:
+    """The name of this installation between processes."""
+    found = sql.run("SELECT installation FROM messaging_lineage")
+    return str(found[0][0]) if found else _row().installation
+
+
+def count(stored: int) -> int:
+    """Counts what an append stores. → what has ever been stored, for `remember`; 0 where that is not needed.
+
+    Inside the transaction that stores it.
+    """
+    if sql.is_postgres():
+        return 0
+    found = sql.run("UPDATE messaging_lineage SET stored = stored + %s RETURNING stored", stored)
+    return int(found[0][0]) if found else 0
+
+
+def remember(stored: int) -> None:
+    """Writes the mark: so much has been stored. After the commit, before anybody is told. Never raises."""
+    if stored and (file := _side_file()):
+        file.write_mark(stored)
+
+
+def sync() -> None:
+    """Has the mark on disk, if it is not yet."""
+    if not sql.is_postgres() and (file := _side_file()):
+        file.sync()
+
+
+def _row() -> _Row:
+    """The one row; made where it is missing."""
+    made = sql.run(
+        "INSERT INTO messaging_lineage (id, installation, origin, stored, resets, since)"
+        f" VALUES (1, %s, '', 0, 0, {sql.moment()}) ON CONFLICT (id) DO NOTHING RETURNING id",
+        new_epoch(),
+        sql.stamp(sql.now()),
+    )
+    if made:
+        logger.info("a new database")
+    ((name, origin, stored),) = sql.run(
+        f"SELECT l.installation, l.origin, l.stored FROM messaging_lineage l WHERE l.id = 1{sql.lock('l')}"
+    )
+    return _Row(name, origin, stored)
+
+
+def _found_another(reason: str) -> None:
+    streams = rotate()
+    if streams:
+        logger.error("another history: %s; %d streams got a new epoch", reason, streams)
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+def _verify_postgres() -> None:
+    origin = _origin()
+    if not origin or sql.run("SELECT 1 FROM messaging_lineage WHERE origin = %s", origin):
+        return
+    with transaction.atomic():
+        row = _row()
+        if row.origin == origin:
+            return  # another process was first
+        if row.origin:
+            _found_another(f"{row.origin} was known, this is {origin}")
+        sql.run("UPDATE messaging_lineage SET origin = %s", origin)
+
+
+def _origin() -> str:
+    """System identifier and timeline; "" where the database does not tell."""
+    try:
+        with transaction.atomic():
+            return str(sql.run(f"SELECT {_POSTGRES}")[0][0])
+    except (ProgrammingError, NotSupportedError) as error:
+        global _told
+        if not _told:
+            logger.warning("the database does not say where its history comes from: %s", error)
+            _told = True
+        return ""
+
+
+_told = False
+
+# --- SQLite ----------------------------------------------------------------------------------------------------------
+
+
+class _SideFile:
+    """Two lines of fixed length. Only the mark is written while the server runs; by several processes, too."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._open: int | None = None
+        self._dirty = False
+        self._failed = False
+        self._mark = 0
+
+    def read(self) -> tuple[list[str], int] | None:
+        """(nonces, mark), or None where there is no file that can be read."""
+        try:
+            text = self.path.read_text()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        said = re.fullmatch(r"nonces ([0-9a-f ]+?) *\nmark +(\d+)\n", text)
+        return (said[1].split(), int(said[2])) if said else None
+
+    def write(self, nonces: list[str], mark: int) -> None:
+        """Both lines, on disk when it returns."""
+        text = f"{'nonces ' + ' '.join(nonces):<{LINE - 1}}\n{self._line(mark)}"
+        with self._lock:
+            descriptor = self._descriptor(os.O_CREAT)
+            os.pwrite(descriptor, text.encode(), 0)
+            os.ftruncate(descriptor, 2 * LINE)
+            os.fsync(descriptor)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self._mark, self._dirty = mark, False
+
+    def write_mark(self, mark: int) -> None:
+        try:
+            with self._lock:
+                if mark > self._mark:
+                    os.pwrite(self._descriptor(), self._line(mark).encode(), LINE)
+                    self._mark, self._dirty = mark, True
+        except OSError as error:
+            level = logging.DEBUG if self._failed else logging.ERROR
+            self._failed = True
+            logger.log(level, "the side file of the database cannot be written: %s", error.strerror)
+
+    def sync(self) -> None:
+        with self._lock:
+            if self._dirty:
+                os.fsync(self._descriptor())
+                self._dirty = False
+
+    def _line(self, mark: int) -> str:
+        return f"mark {mark:>{LINE - 6}}\n"
+
+    def _descriptor(self, flags: int = 0) -> int:
+        """Opened once; again where somebody has moved the file away."""
+        if self._open is not None and not self.path.exists():
+            os.close(self._open)
+            self._open = None
+        if self._open is None:
+            self._open = os.open(self.path, os.O_RDWR | flags, 0o600)
+        return self._open
+
+
+_files: dict[str, _SideFile] = {}
+
+
+def _side_file() -> _SideFile | None:
+    """The side file of the database in use; None for one in memory."""
+    name = str(connection.settings_dict["NAME"])
+    if sql.is_postgres() or ":memory:" in name or "mode=memory" in name:
+        return None
+    return _files.setdefault(name, _SideFile(Path(f"{name}.lineage")))
+
+
+def _verify_sqlite(file: _SideFile) -> None:
+    """The side file is written first so that it accepts both nonces, then the database, then the file once more:
+    whenever the process dies in between, the next start comes to the same verdict.
+    """
+    known = file.read()
+    with transaction.atomic():
+        row = _row()
+        if reason := _suspicion(row, known):
+            _found_another(reason)
+        fresh = new_epoch()
+        nonces, mark = known or ([], 0)
+        file.write([*nonces[-1:], fresh], mark)
+        sql.run("UPDATE messaging_lineage SET origin = %s", fresh)
+    file.write([fresh], row.stored)
+
+
+def _suspicion(row: _Row, known: tuple[list[str], int] | None) -> str:
+    """Why this is another history; "" if it is not."""
+    if not row.origin:
+        return ""  # never served: nobody was told of anything
+    if known is None:
+        return "the side file of the database is missing"
+    nonces, mark = known
+    if row.origin not in nonces:
+        return "the database was copied before the last start"
+    if row.stored < mark:
+        return f"the database has stored {row.stored}, and {mark} had been"
+    return ""
