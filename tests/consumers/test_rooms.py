@@ -127,16 +127,20 @@ async def test_what_a_room_sheds_is_a_gap_to_its_members(phone: Phone, game_serv
 async def test_a_room_knows_how_many_are_there(
     phone: Phone, new_phone: Callable[..., Awaitable[Phone]], game_service: Service
 ) -> None:
-    await game_service.http.post("/api/v1/types", json={"name": "room.online", "delivery": "latest"})
+    counting = {"name": "room.online", "delivery": "latest"}
+    await game_service.http.post("/api/v1/types", json=counting)
     guest = await new_phone()
     await game_service.http.put(f"/api/v1/streams/{phone.room}/members/{guest.name}")
 
-    socket, _ = await phone.connect()
-    alone = await online(socket, phone.room)
-    other, _ = await guest.connect()
-    both = await online(socket, phone.room)
-    await other.close()
-    left = await online(socket, phone.room)
+    try:
+        socket, _ = await phone.connect()
+        alone = await online(socket, phone.room)
+        other, _ = await guest.connect()
+        both = await online(socket, phone.room)
+        await other.close()
+        left = await online(socket, phone.room)
+    finally:
+        await game_service.http.post("/api/v1/types", json={**counting, "delivery": "transient"})
 
     assert (alone, both, left) == (1, 2, 1)
 
