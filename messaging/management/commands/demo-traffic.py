@@ -1,0 +1,69 @@
+"""`manage.py demo-traffic`: a service that publishes into the demo app at a steady rate, over its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import sys
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps_registry.models import MessageType, Scope, Service
+from apps_registry.services import create_key, revoke_key
+from messaging.demo.content import APP, ROOM
+
+sys.path.insert(0, str(settings.BASE_DIR / "clients/python"))
+
+from meanwhile_client import MeanwhileError
+from meanwhile_client import Service as Client
+
+
+class Command(BaseCommand):
+    help = "Publishes demo traffic to a running server: every message type of the app in turn, at a steady rate."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--address", default="http://127.0.0.1:8000", help="The server.")
+        parser.add_argument("--app", default=APP, help="The app; a key is made for its first service, and revoked.")
+        parser.add_argument("--to", action="append", default=[], help=f"A stream ({ROOM}). Repeat for more.")
+        parser.add_argument("--rate", type=float, default=2, help="Messages a second.")
+        parser.add_argument("--count", type=int, default=0, help="Stop after so many. 0: until Ctrl-C.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        service = Service.objects.filter(app__name=options["app"]).order_by("pk").first()
+        names = list(MessageType.objects.filter(app__name=options["app"]).values_list("name", flat=True))
+        if service is None or not names:
+            raise CommandError(
+                f"There is no app {options['app']} with a service and message types: setup_demo makes one."
+            )
+        if not 0 < options["rate"] <= 100_000:
+            raise CommandError("--rate is above 0 and at most 100000.")
+        key, text = create_key(service=service, scopes=[Scope.PUBLISH])
+        try:
+            sent = asyncio.run(traffic(text, names, options))
+        except KeyboardInterrupt:
+            return
+        except MeanwhileError as error:
+            raise CommandError(f"{options['address']}: {error}") from None
+        finally:
+            revoke_key(key=key)
+        self.stdout.write(f"{sent} messages published.")
+
+
+async def traffic(key: str, names: list[str], options: dict[str, Any]) -> int:
+    """Publishes at the rate, whatever the answers take; → how many."""
+    streams = options["to"] or [ROOM]
+    numbers = range(options["count"]) if options["count"] else itertools.count()
+    begin = time.monotonic()
+    sent = 0
+    async with Client(options["address"], key) as service, asyncio.TaskGroup() as under_way:
+        for number in numbers:
+            await asyncio.sleep(max(begin + number / options["rate"] - time.monotonic(), 0))
+            data = {"n": number, "from": "demo-traffic", "degrees": random.randrange(-10, 35)}  # noqa: S311 - weather
+            publishing = service.publish(streams[number % len(streams)], names[number % len(names)], data)
+            under_way.create_task(publishing)
+            sent += 1
+    return sent

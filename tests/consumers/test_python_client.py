@@ -1,0 +1,191 @@
+"""clients/python against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from meanwhile_client import Device, FileStore, Gap, MeanwhileError, Message, Service
+
+from tests.consumers.actors import DEADLINE, Phone
+from tests.consumers.conftest import House
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CLIENT = ROOT / "clients/python"
+
+
+@pytest.fixture
+async def backend(house: House) -> AsyncIterator[Service]:
+    async with Service(house.servers[-1].base, house.key) as service:
+        yield service
+
+
+class Running:
+    """A device that runs; what its handlers got."""
+
+    def __init__(self, house: House, phone: Phone, store: Path, **handlers: Any) -> None:
+        self.messages: list[Message] = []
+        self.gaps: list[Gap] = []
+        self._more = asyncio.Condition()
+        self.device = Device(
+            house.base,
+            phone.token,
+            {"turn": self._take, "gift": self._fail, **handlers},
+            on_gap=self._gap,
+            store=FileStore(store / "phone.json"),
+        )
+        self.task = asyncio.create_task(self.device.run())
+
+    async def _take(self, message: Message) -> Any:
+        async with self._more:
+            self.messages.append(message)
+            self._more.notify_all()
+        return {"n": message.data}
+
+    async def _fail(self, message: Message) -> None:
+        await self._take(message)
+        raise ValueError("no colour")
+
+    async def _gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+
+    async def got(self, count: int) -> list[Any]:
+        async with asyncio.timeout(DEADLINE), self._more:
+            await self._more.wait_for(lambda: len(self.messages) >= count)
+        return [message.data for message in self.messages]
+
+    async def stop(self) -> None:
+        await self.device.close()
+        await self.task
+
+
+async def results(service: Service, phone: Phone, upto: int, after: int) -> list[Any]:
+    """What the feed says of the phone, when it has got so far."""
+    found = []
+    async with asyncio.timeout(DEADLINE):
+        async for frame in service.listen("results", after=after):
+            if frame["device"] == phone.name:
+                found.append((frame["from"], frame["upto"], frame["status"], frame["code"], frame.get("value")))
+                if frame["upto"] >= upto:
+                    return found
+    raise AssertionError("the service was not told")
+
+
+async def head(service: Service) -> int:
+    position = 0
+    async for item in service.feed():
+        position = item["position"]
+    return position
+
+
+async def test_a_device_hands_over_in_order_and_the_service_hears(
+    house: House, phone: Phone, backend: Service, tmp_path: Path
+) -> None:
+    before = await head(backend)
+    running = Running(house, phone, tmp_path)
+
+    items = await backend.publish_all([{"to": phone.stream, "name": "turn", "data": n} for n in range(5)])
+    await backend.publish(phone.stream, "gift", "rose")
+
+    assert await running.got(6) == [0, 1, 2, 3, 4, "rose"]
+    assert [item["offset"] for item in items] == [1, 2, 3, 4, 5]
+    told = await results(backend, phone, 6, before)
+    assert told == [
+        *[(n + 1, n + 1, "processed", "", {"n": n}) for n in range(5)],
+        (6, 6, "failed", "ValueError", None),
+    ]
+    await running.stop()
+
+
+async def test_what_was_published_meanwhile_comes_once_after_a_return(
+    house: House, phone: Phone, backend: Service, tmp_path: Path
+) -> None:
+    first = Running(house, phone, tmp_path)
+    await backend.publish(phone.stream, "turn", 0)
+    await first.got(1)
+    await first.stop()
+    for n in range(1, 200):
+        await backend.publish(phone.stream, "turn", n)
+
+    second = Running(house, phone, tmp_path)
+    got = await second.got(199)
+
+    assert got == list(range(1, 200))
+    assert second.device.done(phone.stream) == 200
+    assert second.gaps == []
+    await second.stop()
+
+
+async def test_publishes_are_pipelined_in_order(phone: Phone, backend: Service) -> None:
+    items = await asyncio.gather(*(backend.publish(phone.stream, "turn", n) for n in range(300)))
+
+    assert [item["offset"] for item in items] == list(range(1, 301))
+
+
+async def test_rest_says_the_same_and_an_idempotency_key_repeats(phone: Phone, backend: Service) -> None:
+    draft = [{"to": phone.stream, "name": "turn", "data": 1}]
+
+    first = await backend.post(draft, idempotency_key=f"once-{phone.name}")
+    again = await backend.post(draft, idempotency_key=f"once-{phone.name}")
+
+    assert first == again == [{"stream": phone.stream, "offset": 1}]
+    assert (await backend.message(phone.stream, 1))["items"][0]["state"] == "stored"
+
+
+async def test_a_refusal_is_an_error_with_its_code(phone: Phone, backend: Service, house: House) -> None:
+    with pytest.raises(MeanwhileError, match="unknown_name"):
+        await backend.publish(phone.stream, "unheard", 1)
+    with pytest.raises(MeanwhileError, match="bad_key"):
+        async with Service(house.base, "mw_wrong") as stranger:
+            await stranger.publish(phone.stream, "turn", 1)
+    with pytest.raises(MeanwhileError, match="bad_token"):
+        await Device(house.base, "wrong", {}).run()
+
+
+async def test_a_latest_value_and_the_state_of_the_app(
+    house: House, phone: Phone, backend: Service, tmp_path: Path
+) -> None:
+    values: asyncio.Queue[Any] = asyncio.Queue()
+    running = Running(house, phone, tmp_path, weather=values.put)
+    async with asyncio.timeout(DEADLINE):
+        await running.device.connected.wait()
+        await running.device.set_state("background")
+        while (await anext(backend.devices(user=phone.user)))["presence"]["state"] != "background":
+            pass
+        for n in range(3):
+            await backend.publish(phone.stream, "weather", n, key="here")
+        await running.device.set_state("foreground")
+        value = await values.get()
+
+    assert (value.data, value.coalesced, values.empty()) == (2, 3, True)
+    await running.stop()
+
+
+def test_the_example_of_the_readme_runs(house: House) -> None:
+    (example,) = re.findall(r"```python\n(.+?)```", (CLIENT / "README.md").read_text(), re.DOTALL)
+    environment = {"BASE": house.base, "KEY": house.key, "PYTHONPATH": str(CLIENT)}
+
+    done = subprocess.run([sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["1 {'left': True}", "{'stream': 'device:my-phone', 'offset': 1}"]
+
+
+def test_demo_traffic_publishes_at_a_rate_and_revokes_its_key(house: House, phone: Phone) -> None:
+    keys = "from apps_registry.models import ServiceKey as K; print(K.objects.filter(revoked_at=None).count())"
+    before = house._shell(keys)
+
+    said = house.servers[0].manage(
+        "demo-traffic", "--address", house.base, "--to", phone.stream, "--rate", "1000", "--count", "20"
+    )
+
+    assert said == "20 messages published.\n"
+    stream = f"Stream.objects.get(name='{phone.stream}')"
+    assert house._shell(f"from messaging.models import Stream; print({stream}.head)") == "10"
+    assert house._shell(keys) == before
