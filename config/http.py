@@ -50,6 +50,9 @@ class OneHopHandler(ASGIHandler):
         if isinstance(body, ProtocolError):
             await _problem(send, body)
             return
+        if scope["path"].startswith("/api/v1/") and not await node.current().verified():
+            await _problem(send, ProtocolError("unavailable"), retry_after=1)
+            return
         try:
             answer = await self._ask(scope, body)
             if answer.waiting:

@@ -92,7 +92,7 @@ class Hub:
 
     def join(self, session: Session, entry: Entry) -> None:
         """A session goes into one more stream; the answer has been sent."""
-        if session.over:
+        if session.over or self._expelled(session, [entry]):
             return
         if entry.stream not in session.ways:
             self._enter(session, [entry])
@@ -101,6 +101,8 @@ class Hub:
 
     def resume(self, session: Session, entries: list[Entry]) -> None:
         """A foreground notice has been answered: the return begins."""
+        if self._expelled(session, entries):
+            return
         session.pages = 0
         missing = [entry for entry in entries if entry.stream not in session.ways]
         self._enter(session, missing)
@@ -114,6 +116,26 @@ class Hub:
             self.leave(session, name)
         if self.sessions.get(session.device_id) is session:
             del self.sessions[session.device_id]
+
+    def expel(self, stream: LiveStream) -> None:
+        """Another history of a stream: its sessions end and must come back to hear `reset`, what memory holds of it is
+        forgotten.
+        """
+        stream.wake()
+        for session in [way.session for way in stream.ways.values()]:
+            self.drop(session)
+            session.link.bye("restart", detail="The history of a stream is another one now.")
+        if self.streams.get(stream.id) is stream:
+            del self.streams[stream.id]
+            self._left(stream.id)
+
+    def _expelled(self, session: Session, entries: Iterable[Entry]) -> bool:
+        """Whether an entry is of another history than the session's, which then ends."""
+        for entry in entries:
+            way = session.ways.get(entry.stream)
+            if way and way.epoch != entry.epoch:
+                self.expel(way.stream)
+        return session.over
 
     def leave(self, session: Session, name: str) -> None:
         way = session.remove(name)
@@ -135,7 +157,10 @@ class Hub:
         fresh, streams = [], []
         for entry in entries:
             stream = self.streams.get(entry.stream_id)
-            if stream is None or (stream.epoch != entry.epoch and not stream.ways):
+            if stream and stream.epoch != entry.epoch:
+                self.expel(stream)
+                stream = None
+            if stream is None:
                 stream = self.streams[entry.stream_id] = LiveStream(
                     entry.stream_id,
                     entry.stream,

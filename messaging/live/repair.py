@@ -93,9 +93,7 @@ def _compare(hub: Hub, id: int, head: reading.Head) -> None:
     stream.wake()
     sessions = [way.session for way in stream.ways.values()]
     if head.epoch != stream.epoch:
-        # Another history: every device of the stream must come back and hear `reset`.
-        for session in sessions:
-            session.link.bye("restart", detail="The history of a stream is another one now.")
+        hub.expel(stream)
         return
     stream.tail = head.tail
     stream.closed = head.closed
