@@ -167,9 +167,9 @@ def test_a_body_sent_in_chunks_is_read(node: object, world: World) -> None:
         "headers": [(b"host", b"localhost"), (b"authorization", key), (b"content-type", b"application/json")],
     }
 
-    status, _, content = OneHopHandler()._respond(scope, b'{"name": "order", "delivery": "every"}')
+    answer = OneHopHandler()._respond(scope, b'{"name": "order", "delivery": "every"}')
 
-    assert (status, json.loads(content)["name"]) == (201, "order")
+    assert (answer.status, json.loads(answer.content)["name"]) == (201, "order")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/nothing", "/api/v1/pending/", "/api/v1/messages/room:x/-1"])
