@@ -294,6 +294,11 @@ def current() -> Node:
         return _current
 
 
+def running() -> Node | None:
+    """This process's node if there is one; a command or a worker has none."""
+    return _current
+
+
 def reset(node: Node | None = None) -> None:
     """Puts another node in place: for tests and for forked processes."""
     global _current

@@ -1,0 +1,74 @@
+"""What is wrong with a device, in sentences. Pure: facts in, findings out, the gravest reading of the backlog first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from messaging.admin.looks import count, number
+from messaging.models.backlog import Why
+
+
+class Facts(NamedTuple):
+    why: str
+    pending: int
+    not_received: int
+    in_gaps: int
+    #: How long ago it was heard of, in words; "" if never.
+    away_for: str
+    #: Whether a return is under way.
+    returning: bool
+    #: Returns in a row, newest first, that were interrupted.
+    interrupted: int
+    #: Code of the newest failed result among the recent ones; None without one.
+    failure: str | None
+    failures: int
+    soft_limit: int
+
+
+class Finding(NamedTuple):
+    #: "good", "mild" or "bad".
+    tone: str
+    text: str
+
+
+def findings(facts: Facts) -> Iterator[Finding]:
+    if not facts.pending:
+        yield Finding("good", "Nothing is missing: everything published to its streams has been processed.")
+    else:
+        yield Finding("mild", _why(facts))
+    if facts.pending > facts.soft_limit:
+        yield Finding("bad", f"Falling behind: more than {number(facts.soft_limit)} messages wait.")
+    if facts.in_gaps:
+        yield Finding(
+            "bad",
+            f"{number(facts.in_gaps)} of the {number(facts.pending)} can no longer be delivered (see its gaps)."
+            " The device is told before its next message, and counts as behind until it has said so.",
+        )
+    if facts.interrupted > 1:
+        yield Finding("bad", f"Its last {facts.interrupted} returns were interrupted before it had caught up.")
+    if facts.failures:
+        code = f", the newest with the code {facts.failure}" if facts.failure else ""
+        yield Finding("bad", f"Its app failed on messages: {count(facts.failures, 'recent result')}{code}.")
+
+
+def _why(facts: Facts) -> str:
+    waiting = count(facts.pending, "message")
+    at_the_app = facts.pending - facts.not_received
+    if facts.why == Why.REVOKED:
+        return f"Revoked: it cannot connect. {waiting} wait until they expire or are purged."
+    if facts.why == Why.NEVER:
+        return f"It was registered and has never connected. {waiting} wait: does the app use its token?"
+    if facts.why == Why.AWAY:
+        received = f" It had received {number(at_the_app)} of them when it left." if at_the_app else ""
+        return f"Away for {facts.away_for}. {waiting} wait for its return.{received}"
+    if facts.why == Why.BACKGROUND:
+        return f"In the background, {waiting} not processed: what its socket does not take waits for its return."
+    if facts.why == Why.RECEIVING:
+        reason = (
+            "its return is under way"
+            if facts.returning
+            else "its connection is slow, or the app does not acknowledge or does not pull"
+        )
+        return f"In the foreground with {waiting} pending, {number(facts.not_received)} of them not received: {reason}."
+    return f"{waiting} received and not processed: the app's handler is slow, hangs, or stopped at a failure."

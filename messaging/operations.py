@@ -1,0 +1,94 @@
+"""What an operator does to devices when something is wrong. The admin calls these; each says how many it touched.
+
+Never on the event loop: they ask the database, and wait for the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Collection
+
+from django.conf import settings
+from django.db import transaction
+
+from apps_registry import services
+from apps_registry.models import Device
+from messaging.live import node
+from messaging.live.hub import Hub
+from messaging.log import retention
+from messaging.log.effects import Effects
+from messaging.models import Stream
+
+log = logging.getLogger("meanwhile.operations")
+
+#: Seconds the event loop has to answer.
+PATIENCE = 5.0
+
+
+def disconnect(device_ids: Collection[int]) -> int:
+    """Closes the open connections of devices with `forced_off` (4503): their clients do not come back by themselves,
+    only when the app connects anew. → connections closed.
+
+    LIMIT: closes what this process holds. A device on another process keeps its connection; to keep it out for good,
+    revoke it, which every process sees within the repair interval.
+    """
+    here = node.running()
+    if here is None or here.loop is None:
+        return 0
+    closing = asyncio.run_coroutine_threadsafe(_force_off(here.hub, list(device_ids)), here.loop)
+    closed = closing.result(PATIENCE)
+    log.info("disconnected %d of %d devices", closed, len(device_ids))
+    return closed
+
+
+async def _force_off(hub: Hub, device_ids: list[int]) -> int:
+    sessions = [hub.sessions[id] for id in device_ids if id in hub.sessions]
+    for session in sessions:
+        session.link.bye("forced_off")
+    return len(sessions)
+
+
+def purge(device_ids: Collection[int]) -> int:
+    """Removes what waits in the devices' own streams (`device:NAME`), with a gap. → messages removed.
+
+    The services hear a result `gap`, the devices a `gap` before their next message. What waits in streams of users and
+    rooms stays: other devices read it.
+    """
+    return sum(_purge(device) for device in Device.objects.filter(pk__in=device_ids).select_related("app"))
+
+
+def _purge(device: Device) -> int:
+    """One transaction a device: the stream is locked no longer than that."""
+    effects = Effects()
+    with transaction.atomic():
+        stream = Stream.objects.filter(app=device.app_id, name=f"device:{device.name}").first()
+        if stream is None:
+            return 0
+        removed = retention.purge(stream_id=stream.pk, upto=stream.head, effects=effects)
+        transaction.on_commit(lambda: node.announce(effects))
+    log.warning("purged app=%s device=%s messages=%d upto=%d", device.app.name, device.name, removed, stream.head)
+    return removed
+
+
+@transaction.atomic
+def new_token(device: Device) -> tuple[str, dt.datetime]:
+    """A token and when it ends. Older tokens of the device are void from now on, and its open connection is ended by
+    the next repair round. Raises DeviceRevoked."""
+    services.renew_tokens(device=device)
+    issued = services.issue_token(device=device, life=settings.MEANWHILE_TOKEN_LIFE)
+    log.info("new token app=%s device=%s version=%d", device.app.name, device.name, device.token_version)
+    return issued
+
+
+@transaction.atomic
+def revoke(device_ids: Collection[int]) -> int:
+    """Keeps devices out until they are registered again; open connections are closed. → newly revoked."""
+    revoked = [
+        device.pk
+        for device in Device.objects.filter(pk__in=device_ids).select_related("app")
+        if services.revoke_device(device=device)
+    ]
+    transaction.on_commit(lambda: node.announce(Effects(devices=revoked)))
+    return len(revoked)
