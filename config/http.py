@@ -54,10 +54,13 @@ class OneHopHandler(ASGIHandler):
             await _problem(send, ProtocolError("unavailable"), retry_after=1)
             return
         try:
+            if self._waiting >= settings.MEANWHILE_HTTP_WAITING:
+                raise ProtocolError("overloaded")
             answer = await self._ask(scope, body)
             if answer.waiting:
                 if not await self._wait(receive, answer.waiting):
                     return
+                # Let in already: all members of a room are woken by one message, and none of them is turned away.
                 answer = await self._ask(waiting.again(scope), body)
         except ProtocolError as error:
             await _problem(send, error, retry_after=1)
@@ -66,9 +69,7 @@ class OneHopHandler(ASGIHandler):
         await send({"type": "http.response.body", "body": answer.content})
 
     async def _ask(self, scope: Any, body: bytes) -> Answer:
-        """The request in a thread. Raises `overloaded` where too many wait for one."""
-        if self._waiting >= settings.MEANWHILE_HTTP_WAITING:
-            raise ProtocolError("overloaded")
+        """The request in a thread, when one is free."""
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._respond, scope, body)
