@@ -27,6 +27,8 @@ logger = logging.getLogger("meanwhile.hub")
 TAKE_OVERS, TAKE_OVER_SECONDS = 3, 10.0
 #: Ranges of one query: a connection's window each.
 RANGES = 64
+#: Newest values of one read.
+VALUES = 64
 
 
 class Hub:
@@ -86,6 +88,7 @@ class Hub:
             older.link.bye("superseded")
         self.sessions[session.device_id] = session
         session.returned = lambda: self._returned(session)  # type: ignore[method-assign]
+        session.pay = lambda: self._pay(session)  # type: ignore[method-assign]
         self._enter(session, entries)
         session.begin(entries, positions)
         self._after_begin(session)
@@ -184,18 +187,13 @@ class Hub:
 
     def _after_begin(self, session: Session) -> None:
         session.pump()
-        if any(way.stream.version for way in session.ways.values()):
-            self.run(self.send_unread(session))
+        self.owe(session)
         if session.holding:
-            loop = asyncio.get_running_loop()
-            ways = [way for way in session.ways.values() if way.held]
-            loop.call_later(self._hold_timeout, self._end_hold, session, ways)
+            asyncio.get_running_loop().call_later(self._hold_timeout, self._end_holds, session, session.holds())
 
-    def _end_hold(self, session: Session, ways: list[Way]) -> None:
-        for way in ways:
-            if way.held and not session.over and session.ways.get(way.stream.name) is way:
-                logger.info("hold timed out device=%s stream=%s", session.device, way.stream.name)
-                session.release(way)
+    def _end_holds(self, session: Session, holds: dict[Way, int]) -> None:
+        for way in session.end_holds(holds):
+            logger.info("hold timed out device=%s stream=%s", session.device, way.stream.name)
 
     def _returned(self, session: Session) -> None:
         self._submit(Finished(session.device_id, session.generation, session.pages))
@@ -262,13 +260,20 @@ class Hub:
             session.pump()
         if touched:
             failpoints.hit("publish.after_push")
+        behind: dict[int, LiveStream] = {}
         for value in effects.values:
             stream = self.streams.get(value.stream_id)
             if stream:
+                if value.version > stream.version + 1:
+                    # An update of another key was not heard of, and the repair round would not see it any more.
+                    behind[stream.id] = stream
                 stream.version = max(stream.version, value.version)
                 stream.wake()
                 for way in list(stream.ways.values()):
                     way.session.news(value)
+        for stream in behind.values():
+            for way in stream.ways.values():
+                self.owe(way.session)
         for passing in effects.passing:
             stream = self.streams.get(passing.stream_id)
             if stream:
@@ -308,14 +313,30 @@ class Hub:
         for way in ways:
             way.fetching = False
             way.session.pump()
+        for session in self.sessions.values():
+            if session.owing:
+                self._pay(session)
 
-    async def send_unread(self, session: Session) -> None:
-        ways = {way.subscription_id: way for way in session.ways.values() if way.stream.version}
-        if not ways:
-            return
-        values = await self._reader.ask(lambda: reading.unread_values(ways.keys()))
-        for subscription, found in values.items():
-            session.unread(ways[subscription], found)
+    def owe(self, session: Session) -> None:
+        """The session is to send the newest values that its device has not acknowledged."""
+        session.owe()
+        self._pay(session)
+
+    def _pay(self, session: Session) -> None:
+        if session.owing and not session.paying:
+            session.paying = True
+            self.run(self._read_owed(session))
+
+    async def _read_owed(self, session: Session) -> None:
+        """A page at a time, while the transport takes it: what a client does not read stays in the database (P8)."""
+        try:
+            while session.owing and not session.over and not session.link.blocked:
+                owed, debts = session.owed(), session.debts
+                found = await self._reader.ask(partial(reading.unread_values, owed, after=owed, limit=VALUES))
+                if debts == session.debts:
+                    session.unread(found, complete=sum(map(len, found.values())) < VALUES)
+        finally:
+            session.paying = False
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine on the loop and keeps hold of it; a refusal by the database is left to the repair round."""

@@ -103,7 +103,7 @@ def _compare(hub: Hub, id: int, head: reading.Head) -> None:
     if head.version > stream.version:
         stream.version = head.version
         for session in sessions:
-            hub.run(hub.send_unread(session))
+            hub.owe(session)
 
 
 async def _holds(hub: Hub, reader: Reader) -> None:
@@ -165,4 +165,4 @@ def _check(hub: Hub, session: Session, standing: Standing | None) -> None:
         # A notice that came over HTTP, or through another process.
         session.set_state(standing.state, standing.state_seq)
         session.pump()
-        hub.run(hub.send_unread(session))
+        hub.owe(session)

@@ -6,7 +6,7 @@ No I/O of its own: text goes to a `Link`, ranges that memory does not have come 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from messaging.live.stream import LiveStream
@@ -49,7 +49,9 @@ class Way:
         "epoch",
         "fetching",
         "held",
+        "hold",
         "lane",
+        "owed_after",
         "processed",
         "received",
         "replay_to",
@@ -70,11 +72,15 @@ class Way:
         self.received = entry.received
         self.cut = entry.head
         self.held = False
+        #: Counts the holds: a time-out is of one, not of those that follow.
+        self.hold = 0
         self.fetching = False
         self.replay_to: int | None = None
         self.closing_told = False
         #: Newest version sent of each key.
         self.versions: dict[str, int] = {}
+        #: Values above this version are to be read and sent; None: nothing is owed.
+        self.owed_after: int | None = None
 
 
 class Session:
@@ -106,6 +112,10 @@ class Session:
         #: Pages pulled over HTTP during the present return, and whether the return is still under way.
         self.pages = 0
         self.returning = False
+        #: Whether values are owed, how often it was said that they are, and whether they are being read.
+        self.owing = False
+        self.debts = 0
+        self.paying = False
         self._fetch = fetch
         self._values: dict[tuple[int, str], tuple[NewValue, int]] = {}
 
@@ -159,6 +169,7 @@ class Session:
         else:
             way.lane.own_pull(way.cut)
             way.held = self.mode == "hold" and entry.processed < way.cut
+            way.hold += 1
         self._caught_up(way)
 
     # --- what happens ------------------------------------------------------------------------------------------------
@@ -193,6 +204,20 @@ class Session:
     @property
     def holding(self) -> bool:
         return any(way.held for way in self.ways.values())
+
+    def holds(self) -> dict[Way, int]:
+        """The holds there are, for `end_holds`."""
+        return {way: way.hold for way in self.ways.values() if way.held}
+
+    def end_holds(self, holds: Mapping[Way, int]) -> list[Way]:
+        """These holds have lasted too long. → the ways released."""
+        late = [way for way, hold in holds.items() if way.held and way.hold == hold and self._current(way)]
+        for way in late:
+            self.release(way)
+        return late
+
+    def _current(self, way: Way) -> bool:
+        return not self.over and self.ways.get(way.stream.name) is way
 
     def _check_return(self) -> None:
         if self.returning and all(way.processed >= way.cut for way in self.ways.values()):
@@ -231,6 +256,8 @@ class Session:
                 self._tell_closing(way)
         self._send(batch)
         self._send_values()
+        if self.owing and not self.link.blocked:
+            self.pay()
 
     def _send(self, batch: list[str]) -> None:
         if len(batch) == 1:
@@ -255,17 +282,17 @@ class Session:
     def fetched(self, way: Way, found: Range) -> None:
         """A range the hub read for us. It may be late: only what is next counts."""
         way.fetching = False
-        if self.over or way.session.ways.get(way.stream.name) is not way:
+        if not self._current(way):
             return
         batch: list[str] = []
         size = 0
         parts: list[Any] = sorted([*found.items, *found.holes], key=lambda part: part[0])
         for part in parts:
             if not isinstance(part, Item):
-                if part.to_offset >= way.lane.next:
+                # After a rewind it may lie above what is next: then it is read again in its turn.
+                if part.from_offset <= way.lane.next <= part.to_offset and not way.held:
                     self._send(batch)
-                    first = max(part.from_offset, way.lane.next)
-                    self.link.send(wire.gap_frame(way.stream.name, first, part.to_offset, part.reason))
+                    self.link.send(wire.gap_frame(way.stream.name, way.lane.next, part.to_offset, part.reason))
                     way.lane.skip(part.to_offset)
                 continue
             if part.offset != way.lane.next:
@@ -323,16 +350,50 @@ class Session:
                 )
                 self.link.send(wire.latest_frame(text))
 
-    def unread(self, way: Way, values: Iterable[Value]) -> None:
-        """The values the device has not acknowledged, after a return: one per key, unless a newer one went out."""
-        if self.over or not rules.pushed(rules.LATEST, self.state):
+    def owe(self) -> None:
+        """After a return, or when an update was missed: values the device has not acknowledged are to be sent."""
+        if rules.pushed(rules.LATEST, self.state):
+            self.debts += 1
+            for way in self.ways.values():
+                if way.stream.version:
+                    way.owed_after = 0
+                    self.owing = True
+
+    def owed(self) -> dict[int, int]:
+        """By subscription: values above this version are to be read. They are read as the transport takes them."""
+        return {way.subscription_id: way.owed_after for way in self.ways.values() if way.owed_after is not None}
+
+    def pay(self) -> None:
+        """Set by the hub: has what is owed read, for `unread`."""
+
+    def unread(self, found: Mapping[int, Sequence[Value]], *, complete: bool) -> None:
+        """Values that are owed: one per key, unless a newer one went out. What the transport does not take stays owed.
+
+        complete: these are all there are.
+        """
+        if self.over:
             return
-        for value in values:
-            newest = way.versions.get(value.value, 0)
-            if value.version > newest:
-                way.versions[value.value] = value.version
-                self._values.pop((value.stream_id, value.value), None)
-                self.link.send(wire.latest_frame(value.text))
+        for way in self.ways.values():
+            if way.owed_after is None:
+                continue
+            for value in found.get(way.subscription_id, ()):
+                if self.link.blocked:
+                    return
+                self._repay(way, value)
+        if complete:
+            self._forgive()
+
+    def _forgive(self) -> None:
+        self.owing = False
+        for way in self.ways.values():
+            way.owed_after = None
+
+    def _repay(self, way: Way, value: Value) -> None:
+        way.owed_after = value.version
+        if value.version > way.versions.get(value.value, 0):
+            way.versions[value.value] = value.version
+            self._values.pop((value.stream_id, value.value), None)
+            self.link.send(wire.latest_frame(value.text))
 
     def passing(self, text: str) -> None:
         """A transient message: now or never."""
@@ -346,6 +407,7 @@ class Session:
             self.state = state
             if state != rules.FOREGROUND:
                 self._values.clear()
+                self._forgive()
             else:
                 for way in self.ways.values():
                     way.versions.clear()

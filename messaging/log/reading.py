@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -186,23 +186,28 @@ class Value(Struct):
     text: str
 
 
-def unread_values(subscriptions: Collection[int]) -> dict[int, list[Value]]:
-    """Per subscription the values above its `latest_received`, oldest version first. One query."""
+def unread_values(
+    subscriptions: Collection[int], *, after: Mapping[int, int] | None = None, limit: int | None = None
+) -> dict[int, list[Value]]:
+    """Per subscription the values above its `latest_received`, oldest version first. One query.
+
+    after: and above this version. limit: of all together; those of one subscription come before those of the next.
+    """
     found: dict[int, list[Value]] = defaultdict(list)
     if not subscriptions:
         return found
-    source = sql.rows("r", id="bigint")
+    source = sql.rows("r", id="bigint", after="bigint")
     rows = sql.run(
         f"SELECT u.id, s.id, s.name, t.id, t.name, l.key, l.version, l.revision - coalesce(c.revision, 0),"
         f" {sql.time_text('l.published_at')}, v.name, l.payload"
         f" FROM {source} JOIN messaging_subscription u ON u.id = r.id"
         " JOIN messaging_stream s ON s.id = u.stream_id"
-        " JOIN messaging_latestvalue l ON l.stream_id = s.id AND l.version > u.latest_received"
+        " JOIN messaging_latestvalue l ON l.stream_id = s.id AND l.version > u.latest_received AND l.version > r.after"
         " JOIN apps_registry_messagetype t ON t.id = l.type_id"
         " LEFT JOIN apps_registry_service v ON v.id = l.service_id"
         " LEFT JOIN messaging_latestreceipt c ON c.subscription_id = u.id AND c.value_id = l.id"
-        " WHERE l.expires_at > %s ORDER BY u.id, l.version",
-        sql.packed((id,) for id in subscriptions),
+        f" WHERE l.expires_at > %s ORDER BY u.id, l.version{'' if limit is None else f' LIMIT {int(limit)}'}",
+        sql.packed((id, after.get(id, 0) if after else 0) for id in subscriptions),
         sql.stamp(sql.now()),
     )
     for subscription, stream_id, stream, type_id, name, key, version, coalesced, time, service, payload in rows:

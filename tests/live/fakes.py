@@ -23,10 +23,15 @@ class FakeLink:
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
         self.blocked = False
+        #: After how many more frames it blocks; None: never by itself.
+        self.blocked_after: int | None = None
         self.byes: list[str] = []
 
     def send(self, text: str) -> None:
         self.frames.append(json.loads(text))
+        if self.blocked_after is not None:
+            self.blocked_after -= 1
+            self.blocked = self.blocked_after <= 0
 
     def bye(self, code: str, *, detail: str = "", retry_after_ms: int = 0) -> None:
         self.byes.append(code)

@@ -2,13 +2,23 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from messaging.log.effects import Appended, NewValue
+from messaging.log.reading import Value
 from tests.live.fakes import Place
 
 
 def value(version: int, key: str = "berlin") -> NewValue:
     return NewValue(1, "room:x", f"7/{key}", "weather", key, version, "t", None, str(version))
+
+
+def owed(*versions: int) -> list[Value]:
+    """Values of a key each, as they are read for a device that comes back."""
+    return [
+        Value(1, f"7/key-{version}", version, 1, f'"stream":"room:x","version":{version},"data":1}}')
+        for version in versions
+    ]
 
 
 def test_several_messages_go_in_one_frame() -> None:
@@ -167,6 +177,66 @@ def test_a_closed_stream_says_so_after_its_last_message() -> None:
 
     assert before == ["message"]
     assert [frame["type"] for frame in place.link.take()] == ["message", "message", "stream_closed"]
+
+
+def test_a_late_range_with_a_gap_skips_nothing_that_is_to_be_sent_again() -> None:
+    place = Place(head=8, window=8)
+    place.expired = {4, 5}
+    place.session.pump()
+    place.answer_read()  # 1 to 3; from 4 on is asked for
+    place.session.begin([place.entry])  # a foreground notice: nothing was acknowledged, so it begins anew
+
+    place.answer_read()
+    place.session.pump()
+    place.answer_read()
+
+    assert place.link.told() == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_late_range_tells_no_gap_while_the_stream_is_held() -> None:
+    place = Place(mode="hold", head=2)
+    place.expired = {4}
+    place.session.advanced(place.way, 2)
+    place.commit(2)
+    place.repair()  # 3 and 4 are asked for
+    place.session.begin([replace(place.entry, processed=2, head=3)])
+
+    place.answer_read()
+
+    assert place.link.told() == []
+
+
+def test_a_hold_that_ran_out_does_not_end_the_next_one() -> None:
+    place = Place(mode="hold", head=2)
+    first = place.session.holds()
+    place.session.advanced(place.way, 2)
+    place.deliver(place.commit())
+    place.session.begin([replace(place.entry, processed=2, head=3)])
+    place.deliver(place.commit())
+
+    place.session.end_holds(first)
+    held = place.link.told()
+    place.session.end_holds(place.session.holds())
+
+    assert (held, place.link.told()) == ([3], [3, 4])
+
+
+def test_values_that_are_owed_wait_for_a_blocked_transport() -> None:
+    place = Place()
+    place.link.take()
+    place.stream.version = 3
+    place.session.owe()
+    place.link.blocked_after = 1
+
+    place.session.unread({1: owed(1, 2)}, complete=False)
+    before = place.session.owed()
+    place.link.blocked_after = None
+    place.link.blocked = False
+    place.session.unread({1: owed(2, 3)}, complete=True)
+
+    assert before == {1: 1}
+    assert [frame["version"] for frame in place.link.take()] == [1, 2, 3]
+    assert place.session.owed() == {}
 
 
 steps = st.lists(
