@@ -187,5 +187,6 @@ def test_demo_traffic_publishes_at_a_rate_and_revokes_its_key(house: House, phon
 
     assert said == "20 messages published.\n"
     stream = f"Stream.objects.get(name='{phone.stream}')"
-    assert house._shell(f"from messaging.models import Stream; print({stream}.head)") == "10"
+    # Every type of the app in turn; some are `latest` or transient.
+    assert 5 <= int(house._shell(f"from messaging.models import Stream; print({stream}.head)")) < 20
     assert house._shell(keys) == before

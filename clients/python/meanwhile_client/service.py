@@ -142,7 +142,7 @@ class Service:
     # --- devices -----------------------------------------------------------------------------------------------------
 
     async def register(self, device: str, **more: Any) -> Frame:
-        """{"device", "token", "expires_at", "streams"}: the token is for the app. more: user, streams, rooms, platform."""
+        """{"device", "token", "expires_at", "streams"}: for the app. more: user, streams, rooms, platform."""
         return await self._call("POST", "devices", {"device": device, **more})
 
     async def revoke(self, device: str) -> None:
