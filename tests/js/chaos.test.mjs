@@ -35,7 +35,9 @@ class World {
   constructor(seed) {
     this.random = numbers(seed);
     this.mode = ["pull", "replay", "hold"][seed % 3];
+    this.polls = seed % 4 === 0; // in the end there is no socket to be had
     this.server.pageSize = 1 + (seed % 4);
+    this.server.clock = this.clock;
     this.clock.random = this.random;
     this.server.onFrame = (frame) => this.#fault() && ["results", "ack", "notice", "ping"].includes(frame.type);
     this.server.onPending = async () => {
@@ -119,6 +121,14 @@ class World {
     lose: () => this.server.socket?.lose(),
     restart: () => this.server.socket?.push({ type: "bye", code: "restart", reason: "", reconnect: true, retry_after_ms: 500 }),
     refuse: () => { this.server.refuseConnections = 1; },
+    noSockets: () => {
+      this.server.refuseConnections = this.server.refuseConnections > 1 ? 0 : Infinity;
+      this.server.socket?.lose();
+    },
+    offline: () => {
+      this.server.online = !this.server.online;
+      this.server.socket?.lose();
+    },
     background: () => this.life.lifecycle.background({ leaving: this.random() < 0.3 }),
     foreground: () => this.life.lifecycle.foreground(),
     probe: () => this.life.lifecycle.probe(),
@@ -152,7 +162,9 @@ class World {
 
   async calm() {
     this.faults = 0;
-    this.server.refuseConnections = 0;
+    this.server.refuseConnections = this.polls ? Infinity : 0;
+    if (this.polls) this.server.socket?.lose();
+    this.server.online = true;
     this.life.lifecycle.foreground();
     await this.clock.pass(45_000);
     for (const name of NAMES) this.server.publish(name, "last"); // so that a lost push is noticed
@@ -174,7 +186,7 @@ for (let seed = 1; seed <= WALKS; seed += 1) {
         assert.deepEqual(missing, [], `${name} up to ${head}`);
         assert.equal(processed, head, `${name}: results`);
       }
-      assert.equal(world.life.phone.inspect().state, "live");
+      assert.equal(world.life.phone.inspect().state, world.polls ? "polling" : "live");
       assert.equal(world.life.phone.inspect().unsavedResults, 0);
     } catch (error) {
       error.message += `\n${world.mode}: ${world.journal.join(" ")}\n${JSON.stringify(world.life.phone.inspect())}`;

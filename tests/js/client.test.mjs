@@ -123,7 +123,7 @@ test("in the background nothing is handed over; a handler that runs finishes and
 
 test("a lost connection comes back by itself and takes up where it was", async () => {
   const server = new FakeServer(PHONE);
-  const { phone, clock, seen } = await aPhoneThatIsLive(server);
+  const { phone, clock, seen } = await aPhoneThatIsLive(server, { polling: "never" });
   server.publish(PHONE, 1);
   await clock.pass(100);
   server.refuseConnections = 2;
@@ -396,7 +396,7 @@ test("on return a connection that does not answer in 3 s is given up", async () 
 test("online again: no waiting for the back-off", async () => {
   const server = new FakeServer(PHONE);
   const lifecycle = manualLifecycle();
-  const { clock, phone } = await aPhoneThatIsLive(server, { lifecycle });
+  const { clock, phone } = await aPhoneThatIsLive(server, { lifecycle, polling: "never" });
   server.refuseConnections = 4;
   server.socket.lose();
   await clock.pass(2500);

@@ -47,6 +47,13 @@ export class FakeServer {
   pageSize = 100;
   tokens = new Set(["good"]);
   refuseConnections = 0;
+  /** May answer a POST of results itself. */
+  onResults = null;
+  /** Sockets neither open nor close: a proxy swallows them. */
+  swallowConnections = false;
+  /** Ends the waiting of pulls; without one they wait for news alone. */
+  clock = null;
+  online = true;
   /** Replace one to misbehave: return true for "dealt with". */
   onFrame = () => false;
   /** Called before a page is answered; may return a Response of its own, or wait. */
@@ -72,6 +79,7 @@ export class FakeServer {
     const message = { stream: name, offset: stream.head, name: type, time: "2026-11-22T10:00:00.000Z", service: "game", data };
     stream.log.set(stream.head, message);
     if (push) this.push(name, stream.head);
+    this.#wake();
     return stream.head;
   }
 
@@ -83,6 +91,7 @@ export class FakeServer {
     const value = { stream: name, name: type, key, version: stream.version, coalesced: 1, time: "2026-11-22T10:00:00.000Z", service: "sky", data };
     stream.values.set(key, value);
     if (this.state === "foreground") this.socket?.push({ type: "latest", ...value });
+    this.#wake();
   }
 
   expire(name, from, to) {
@@ -98,13 +107,89 @@ export class FakeServer {
     this.requests.push({ method, path: url.pathname, query: Object.fromEntries(url.searchParams), body: body && JSON.parse(body), keepalive, headers });
     await soon();
     if (signal?.aborted) throw new DOMException("aborted", "AbortError");
+    if (!this.online) throw new TypeError("fetch failed");
     const token = headers.Authorization.replace("Bearer ", "");
     if (!this.tokens.has(token)) return problem(401, token === "expired" ? "token_expired" : "bad_token");
     if (url.pathname.endsWith("/notices")) return this.#heardNotice(JSON.parse(body));
+    if (url.pathname.endsWith("/me")) return Response.json({ device: "phone-1", presence: this.presence, streams: this.entries() });
+    if (url.pathname.endsWith("/results")) return this.onResults?.() ?? Response.json({ items: JSON.parse(body).map((report) => this.#reported(report)) });
+    if (url.pathname.endsWith("/acks")) return this.#acked(JSON.parse(body));
     const own = await this.onPending(url, signal);
     if (signal?.aborted) throw new DOMException("aborted", "AbortError");
-    return own ?? this.pending(url.searchParams);
+    if (own) return own;
+    if (url.searchParams.has("stream") || url.searchParams.get("cursor")?.startsWith("{")) return this.pending(url.searchParams);
+    return await this.#polled(url.searchParams, signal);
   };
+
+  // --- HTTP for clients that poll ---
+
+  /** Pulls that wait. */
+  waiting = new Set();
+
+  get presence() { return { state: this.socket ? this.state : this.polling ? this.state : "offline", state_seq: this.stateSeq, generation: this.generation }; }
+  polling = false;
+
+  #wake() { for (const resolve of [...this.waiting]) resolve(); }
+
+  async #polled(query, signal) {
+    if (query.has("wait")) {
+      if (!this.polling && !this.socket) this.state = "foreground";
+      this.polling = true;
+      if (!this.#news()) await this.#newsComes(Number(query.get("wait")) * 1000, signal);
+    }
+    return this.#pageOfAll(query.get("cursor"));
+  }
+
+  #news() {
+    return [...this.streams.values()].some(({ head, processed, version, latestReceived }) => head > processed || version > latestReceived);
+  }
+
+  #newsComes(ms, signal) {
+    return new Promise((resolve, reject) => {
+      const end = () => { this.waiting.delete(end); resolve(); };
+      this.waiting.add(end);
+      this.clock?.setTimeout(end, ms);
+      signal?.addEventListener("abort", () => { this.waiting.delete(end); reject(new DOMException("aborted", "AbortError")); });
+    });
+  }
+
+  #pageOfAll(cursor) {
+    const places = cursor ? JSON.parse(cursor) : [...this.streams.values()].map(({ name, processed, head }) => [name, processed, head]);
+    const told = places.flatMap(([name, after, cut]) => this.stream(name).told(after, cut));
+    const page = told.slice(0, this.pageSize);
+    const rest = places.map(([name, after, cut]) => {
+      const last = page.findLast(({ stream }) => stream === name);
+      const all = told.filter(({ stream }) => stream === name).length === page.filter(({ stream }) => stream === name).length;
+      return all ? null : [name, last?.to ?? last?.offset ?? after, cut];
+    }).filter(Boolean);
+    const values = cursor ? [] : [...this.streams.values()].flatMap(({ values: all, latestReceived }) => [...all.values()].filter(({ version }) => version > latestReceived));
+    const streams = Object.fromEntries(places.map(([name, , cut]) => {
+      const { stream, received, ...entry } = this.stream(name).entry();
+      return [name, { ...entry, cut, complete: !rest.some(([other]) => other === name), ...(this.stream(name).closed ? { closed: true } : {}) }];
+    }));
+    return Response.json({
+      streams, latest: values, next: rest.length ? JSON.stringify(rest) : null,
+      messages: page.filter(({ type }) => type === "message").map(plain),
+      gaps: page.filter(({ type }) => type === "gap").map(plain),
+    });
+  }
+
+  #reported(report) {
+    let item = null;
+    const answer = (type, { code, title, processed }) => {
+      item = type === "results_saved" ? { stream: report.stream, processed } : { problem: { code, title, temporary: false } };
+    };
+    const stream = this.streams.get(report.stream);
+    if (stream) this.#results(stream, report, answer);
+    return item ?? { problem: { code: "unknown_stream", title: "", temporary: false } };
+  }
+
+  #acked({ acks, latest }) {
+    if ([...acks, ...latest].some(({ stream }) => !this.streams.has(stream))) return problem(404, "unknown_stream");
+    for (const { stream: name, upto } of acks) this.stream(name).received = Math.max(this.stream(name).received, upto);
+    for (const { stream: name, version } of latest) this.stream(name).latestReceived = Math.max(this.stream(name).latestReceived, version);
+    return new Response(null, { status: 204 });
+  }
 
   pending(query) {
     const asked = query.has("cursor") ? JSON.parse(query.get("cursor")) : {
@@ -133,8 +218,10 @@ export class FakeServer {
   }
 
   #heardNotice({ state, state_seq: seq }) {
-    if (seq > this.stateSeq) [this.state, this.stateSeq] = [state, seq];
-    return Response.json({ state: this.state, state_seq: this.stateSeq, streams: [] });
+    const here = this.socket || this.polling;
+    if (here && seq > this.stateSeq) [this.state, this.stateSeq] = [state, seq];
+    const streams = here && this.state === "foreground" && state === "foreground" ? this.entries() : [];
+    return Response.json({ state: here ? this.state : "offline", state_seq: this.stateSeq, streams });
   }
 
   // --- the socket ---
@@ -149,7 +236,7 @@ export class FakeServer {
         Object.assign(this, { url, protocols });
         server.sockets.push(this);
         queueMicrotask(() => {
-          if (this.readyState !== 0) return;
+          if (this.readyState !== 0 || server.swallowConnections) return;
           if (server.refuseConnections > 0) {
             server.refuseConnections -= 1;
             this.lose(1006);

@@ -127,7 +127,7 @@ describe("connecting", () => {
 
 describe("losing it", () => {
   test("full jitter from 0.5 s to 20 s, and back to the start after a minute of quiet", () => {
-    const bench = new Bench({ random: () => 0.999999 }).connect().welcome();
+    const bench = new Bench({ random: () => 0.999999, polling: "never" }).connect().welcome();
     const waits = [];
     for (let times = 0; times < 8; times += 1) {
       bench.do({ type: "closed", connection: bench.connection, code: 1006 });
@@ -182,7 +182,7 @@ describe("losing it", () => {
   test("everything that was timed is cancelled", () => {
     const bench = new Bench().connect().welcome().message(1).do({ type: "stop" });
 
-    assert.deepEqual(bench.of("cancel").map(({ name }) => name), ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff"]);
+    assert.deepEqual(bench.of("cancel").map(({ name }) => name), ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff", "socket", "try"]);
     assert.deepEqual(bench.states, ["closed"]);
   });
 });

@@ -6,6 +6,7 @@ import { Runner } from "./runner.js";
 import { Session } from "./session.js";
 import { IndexedDBStore, MemoryStore } from "./store.js";
 import { manualLifecycle, pageLifecycle, systemClock } from "./lifecycle.js";
+import { Polling } from "./polling.js";
 import { Puller } from "./pull.js";
 import { Timers } from "./timers.js";
 import { Api, Socket, addresses } from "./transport.js";
@@ -30,6 +31,8 @@ import { Writer } from "./writer.js";
  * @property {(error: unknown) => void} [onError]
  * @property {(event: {kind: string}) => void} [onEvent] everything that happens, for diagnosis
  * @property {"pull"|"replay"|"hold"} [resume]
+ * @property {"auto"|"never"|"always"} [polling] auto: where no WebSocket is to be had
+ * @property {number} [attempts] of a socket without a welcome, before it polls
  * @property {import("./store.js").Store} [storage] default: IndexedDB where there is one
  * @property {import("./lifecycle.js").Lifecycle} [lifecycle] default: the page's, where there is one
  */
@@ -44,6 +47,9 @@ export class Meanwhile {
   #writer;
   #timers;
   #socket;
+  #trial; // a socket that is tried while polling
+  #polling;
+  #link; // the one of them that is used
   #api;
   #puller;
   #token = null;
@@ -54,25 +60,26 @@ export class Meanwhile {
   #starting = null;
   #life = 0; // counts the stops
 
-  /** @param {Options & {WebSocket?: Function, fetch?: Function, clock?: object}} options */
+  /** @param {Options & {WebSocket?: Function|null, fetch?: Function, clock?: object}} options */
   constructor(options) {
     if (typeof options?.getToken !== "function") throw new TypeError("getToken is missing");
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#lifecycle = options.lifecycle ?? (globalThis.document ? pageLifecycle({ clock: this.#clock }) : manualLifecycle());
     this.#store = options.storage ?? (globalThis.indexedDB ? new IndexedDBStore() : new MemoryStore());
-    this.#session = new Session({ resume: options.resume ?? "pull", random: this.#clock.random });
+    const WebSocket = options.WebSocket === undefined ? globalThis.WebSocket : options.WebSocket;
+    const { resume, polling, attempts } = options;
+    this.#session = new Session({ resume, polling, attempts, socket: Boolean(WebSocket), random: this.#clock.random });
     const { socket, api } = addresses(options.url ?? globalThis.location.origin);
     this.#timers = new Timers(this.#clock, (name) => this.#handle({ type: "timer", name }));
-    this.#socket = new Socket({
-      WebSocket: options.WebSocket ?? globalThis.WebSocket, url: socket, on: (event) => this.#heard(event),
-    });
+    this.#link = this.#socket = new Socket({ WebSocket, url: socket, on: (event) => this.#heard(event) });
+    this.#trial = new Socket({ WebSocket, url: socket, on: (event) => this.#heard(event) });
     this.#api = new Api({
       fetch: options.fetch ?? globalThis.fetch.bind(globalThis), base: api, token: (stale) => this.#tokenBut(stale),
     });
-    this.#puller = new Puller({
-      api: this.#api, clock: this.#clock, on: (event) => this.#pulled(event), room: (stream) => this.#runner.room(stream),
-    });
+    const room = (stream) => this.#runner.room(stream);
+    this.#polling = new Polling({ api: this.#api, clock: this.#clock, on: (event) => this.#heard(event), room });
+    this.#puller = new Puller({ api: this.#api, clock: this.#clock, on: (event) => this.#pulled(event), room });
     this.#assemble();
   }
 
@@ -218,11 +225,18 @@ export class Meanwhile {
 
   #effects = {
     token: ({ connection }) => this.#fetchToken(connection),
-    open: ({ connection }) => this.#socket.open(connection),
-    close: () => this.#socket.close(),
+    open: ({ connection }) => (this.#link = this.#socket).open(connection),
+    poll: ({ connection }) => (this.#link = this.#polling).open(connection),
+    close: () => this.#link.close(),
+    try: ({ connection }) => this.#trial.open(connection),
+    untry: () => this.#trial.close(),
+    switch: () => {
+      [this.#socket, this.#trial] = [this.#trial, this.#socket];
+      this.#link = this.#socket;
+    },
     send: ({ frame }) => {
       this.#event({ kind: "sent", frame: frame.token === undefined ? frame : { ...frame, token: "…" } });
-      this.#socket.send(frame);
+      this.#link.send(frame);
     },
     timer: ({ name, ms }) => this.#timers.set(name, ms),
     cancel: ({ name }) => this.#timers.cancel(name),

@@ -35,6 +35,14 @@ export class Outbox {
   /** The connection is gone: each is sent again by the next. */
   forget() { this.#sent.clear(); }
 
+  /** Another tab asks for what the app of this one waits for. @returns {object[]} */
+  withdraw() {
+    const own = this.#asked.length;
+    this.#asked = this.#asked.filter(({ request }) => request === null);
+    this.#sent.clear();
+    return this.#asked.length < own ? [this.saving] : [];
+  }
+
   /** No connection comes back by itself: the app is told. @returns {object[]} */
   refuse(code) {
     const told = this.#asked.filter(({ request }) => request !== null);

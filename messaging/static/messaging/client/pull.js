@@ -3,6 +3,7 @@
  * until it comes, the server says that it never will, or nobody wants it any more.
  */
 import { Backoff } from "./backoff.js";
+import { sleep, unless, within } from "./signals.js";
 
 export const PAGE = 500;
 const ANSWER_WITHIN = 30_000;
@@ -62,7 +63,7 @@ export class Puller {
         if (this.#final(error, stream, pull)) return;
         const wait = backoff.next((error.retryAfter ?? 0) * (1 + this.#clock.random() / 2)); // not all at once
         this.#on({ type: "pull_delayed", stream, error, retryInMs: wait });
-        await this.#sleep(wait, signal);
+        await sleep(this.#clock, wait, signal);
         continue;
       }
       this.#gone.delete(stream);
@@ -70,7 +71,7 @@ export class Puller {
       this.#on({ type: "page", stream, page });
       if (next === null) return;
       query = { cursor: next, limit: PAGE };
-      await Promise.race([this.#room(stream), aborted(signal)]);
+      await unless(signal, this.#room(stream));
     }
   }
 
@@ -96,38 +97,17 @@ export class Puller {
 
   /** A request without an answer is given up, and counts as failed. */
   async #ask(query, signal) {
-    const patience = new AbortController();
-    const giveUp = () => patience.abort();
-    const timer = this.#clock.setTimeout(giveUp, ANSWER_WITHIN);
-    signal.addEventListener("abort", giveUp);
+    const patience = within(signal);
+    const timer = this.#clock.setTimeout(patience.abort, ANSWER_WITHIN);
     try {
       return { body: await this.#api.pending(query, patience.signal) };
     } catch (error) {
       return { error };
     } finally {
       this.#clock.clearTimeout(timer);
-      signal.removeEventListener("abort", giveUp);
+      patience.release();
     }
   }
-
-  #sleep(ms, signal) {
-    return new Promise((resolve) => {
-      const end = () => {
-        this.#clock.clearTimeout(timer);
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const timer = this.#clock.setTimeout(end, ms);
-      signal.addEventListener("abort", end);
-    });
-  }
-}
-
-function aborted(signal) {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 /** @returns {{page?: import("./merge.js").Page & {latest: object[]}, next?: string|null, error?: Error}} */

@@ -1,22 +1,25 @@
 /**
  * The connection and the return: event in, effects out. Pure: time, random and what the store held are arguments.
  *
- *   idle → connecting → resuming → live ⇄ background; waiting (back-off), closed; polling comes later
+ *   idle → connecting → resuming → live or polling ⇄ background; waiting (back-off), closed; follower: another tab does it
  *
- * Events: start {stored, state}, stop, background {unstarted, leaving}, foreground, probe, timer {name}, saved {streams},
+ * Events: start {stored, state}, stop, follow, background {unstarted, leaving}, foreground, probe, timer {name}, saved {streams},
  *   handled {stream, era, upto, outcome}, page {stream, page}, gone {stream, refusal}, pull_failed {stream, error},
  *   join and leave {stream, request}, token_renewed {token}; of one connection: token {token}, token_failed {error}, opened, frame {frame},
  *   closed {code, reason}, each with its `connection`: whatever an older one still says is dropped.
+ *   Polling speaks the same frames. While it does, a socket is tried beside it: opened and closed of that `connection`.
  *
- * Effects, besides those of streams.js: token {connection}, open {connection}, close, send {frame}, timer {name, ms},
+ * Effects, besides those of streams.js: token {connection}, open {connection}, poll {connection}, close, try {connection},
+ *   untry, switch (to the socket that was tried), send {frame}, timer {name, ms},
  *   cancel {name}, state {state, detail}, answer {request, value | error}, noticed, beacon {state, state_seq}, error {error}
  */
 import { Backoff } from "./backoff.js";
 import { FINAL, MeanwhileError, nameOfClose } from "./codes.js";
-import { Heartbeat } from "./heartbeat.js";
+import { Heartbeat, PROBE } from "./heartbeat.js";
 import { Outbox } from "./outbox.js";
 import { NOTICE_AGAIN, Presence } from "./presence.js";
 import { Streams } from "./streams.js";
+import { Ways } from "./ways.js";
 
 const CLIENT = "meanwhile-js/1";
 const HELLO_ROOM = 4096 - 512; // a hello may have 4 KiB
@@ -25,7 +28,7 @@ const QUIET = 60_000;
 const TOGETHER = 20; // receipts and results of so many ms go out as one frame a stream
 const PER_FRAME = 20; // ms a frame costs: at most 50 a second, where the server takes 100
 const LATEST_TOGETHER = 200;
-const TIMERS = ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff"];
+const TIMERS = ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff", "socket", "try"];
 /** Errors of frames that could not be read, so that the error cannot say which one it was. */
 const UNREAD = new Set(["bad_json", "too_deep", "too_large", "invalid"]);
 /** Errors of a pull after which no connection would be taken either. */
@@ -34,12 +37,17 @@ const HOPELESS = new Set(["bad_token", "device_revoked", "forced_off"]);
 export class Session {
   #resume;
   #backoff;
+  #ways;
+  #way = "socket";
   #streams = new Streams();
   #presence = new Presence();
   #outbox = new Outbox();
   #heartbeat = null;
   #state = "idle";
   #connection = 0;
+  #connections = 0;
+  #tried = null; // the connection of a socket that is tried while polling
+  #since = 0; // when the connection was begun
   #generation = 0;
   #device = null;
   #token = null;
@@ -52,10 +60,11 @@ export class Session {
   #now = 0;
   #out = [];
 
-  /** @param {{resume?: "pull"|"replay"|"hold", random?: () => number}} [options] */
-  constructor({ resume = "pull", random = Math.random } = {}) {
+  /** @param {{resume?: "pull"|"replay"|"hold", random?: () => number, polling?: string, socket?: boolean, attempts?: number}} [options] see ways.js */
+  constructor({ resume = "pull", random = Math.random, ...ways } = {}) {
     this.#resume = resume;
     this.#backoff = new Backoff(random);
+    this.#ways = new Ways({ random, ...ways });
   }
 
   get state() { return this.#state; }
@@ -63,6 +72,7 @@ export class Session {
   inspect(now) {
     return {
       state: this.#state,
+      way: this.#welcomed ? this.#way : null,
       device: this.#device,
       generation: this.#generation || null,
       streams: this.#streams.inspect(),
@@ -76,7 +86,9 @@ export class Session {
   handle(event, now) {
     this.#out = [];
     this.#now = now;
-    if (event.connection !== undefined && event.connection !== this.#connection) {
+    const { connection } = event;
+    if (connection !== undefined && connection === this.#tried) this.#ofTried(event);
+    else if (connection !== undefined && connection !== this.#connection) {
       this.#emit({ effect: "note", kind: "dropped", why: "old_connection", event: event.type });
     } else this.#events[event.type](event);
     this.#settle();
@@ -86,6 +98,7 @@ export class Session {
   #events = {
     start: ({ stored, state }) => this.#start(stored, state),
     stop: () => this.#end("stopped"),
+    follow: () => this.#follow(),
     background: (event) => this.#background(event),
     foreground: () => this.#foreground(),
     probe: () => this.#probe(),
@@ -108,7 +121,7 @@ export class Session {
   // --- connecting ---
 
   #start(stored = {}, state = "foreground") {
-    if (this.#state !== "idle" && this.#state !== "closed") return;
+    if (!["idle", "closed", "follower"].includes(this.#state)) return;
     this.#streams.load(stored);
     this.#outbox.load(stored.outbox);
     this.#presence.load(stored.stateSeq ?? 0, state);
@@ -119,15 +132,20 @@ export class Session {
   #connect() {
     this.#cancel("backoff");
     this.#retryAt = null;
-    this.#connection += 1;
+    this.#connection = this.#connections += 1;
+    this.#way = this.#ways.next();
+    this.#since = this.#now;
     this.#become("connecting", { attempt: this.#backoff.attempt });
     this.#timer("welcome", WELCOME_WITHIN);
-    this.#emit({ effect: this.#token === null ? "token" : "open", connection: this.#connection });
+    if (this.#token === null) this.#emit({ effect: "token", connection: this.#connection });
+    else this.#open();
   }
+
+  #open() { this.#emit({ effect: this.#way === "socket" ? "open" : "poll", connection: this.#connection }); }
 
   #tokenGiven(token) {
     this.#tokenRenewed(token);
-    if (!this.#welcomed) this.#emit({ effect: "open", connection: this.#connection });
+    if (!this.#welcomed) this.#open();
   }
 
   #tokenRenewed(token) {
@@ -163,22 +181,69 @@ export class Session {
     this.#cancel("welcome");
     this.#timer("heartbeat", frame.ping_interval_ms);
     this.#timer("quiet", QUIET);
-    this.#emit(...this.#streams.welcome(frame.streams, frame.resume ?? this.#resume));
+    this.#ways.welcomed(this.#way);
+    this.#emit(...this.#streams.welcome(frame.streams, frame.resume ?? this.#resume, this.#polling));
     const agreed = frame.state === this.#presence.wanted; // it may have changed while the hello was under way
     if (agreed && this.#presence.foreground) this.#emit(...this.#streams.begin(frame.streams, this.#now));
     if (!agreed) this.#notify(frame.state_seq);
+    if (this.#polling) return this.#tryLater();
     for (const asked of this.#outbox.unanswered) this.#request(asked);
+  }
+
+  // --- polling, and back to the socket ---
+
+  get #polling() { return this.#way === "polling"; }
+
+  #tryLater() {
+    const wait = this.#ways.untilTry();
+    if (wait < Infinity) this.#timer("socket", wait);
+  }
+
+  /** Beside the polling, which goes on. In the background nobody would gain by it. */
+  #try() {
+    if (!this.#polling || !this.#welcomed || this.#ways.onlyPolling || this.#tried !== null || !this.#presence.foreground) return;
+    this.#tried = this.#connections += 1;
+    this.#cancel("socket");
+    this.#timer("try", WELCOME_WITHIN);
+    this.#emit({ effect: "try", connection: this.#tried });
+  }
+
+  #giveUpTry() {
+    if (this.#tried === null) return;
+    this.#tried = null;
+    this.#cancel("try");
+    this.#emit({ effect: "untry" });
+  }
+
+  #ofTried({ type }) {
+    const connection = this.#tried;
+    if (type !== "opened") {
+      this.#giveUpTry();
+      this.#tryLater();
+      return;
+    }
+    this.#tried = null;
+    this.#drop();
+    this.#connection = connection;
+    this.#way = "socket";
+    this.#since = this.#now;
+    this.#become("connecting", { attempt: this.#backoff.attempt });
+    this.#timer("welcome", WELCOME_WITHIN);
+    this.#emit({ effect: "switch" });
+    this.#hello();
   }
 
   // --- losing it ---
 
   #closed(code, reason) {
     const why = nameOfClose(code, reason) ?? (reason || "connection_lost");
+    if (!this.#welcomed && !(code >= 4000 && code < 5000)) this.#ways.failed(this.#way); // those a server says
     if (code >= FINAL && code < 5000) this.#end(why, { code });
     else this.#lost(why, { code });
   }
 
   #bye({ code, reason, reconnect, retry_after_ms: retryAfter }) {
+    if (this.#polling && !this.#welcomed) this.#ways.failed("polling");
     if (reconnect === false) this.#end(code, { reason });
     else this.#lost(code, { reason }, retryAfter);
   }
@@ -202,8 +267,18 @@ export class Session {
     this.#become("closed", { why, ...detail });
   }
 
+  /** Another tab of this browser has the connection, or will have. */
+  #follow() {
+    if (this.#state === "follower") return;
+    this.#drop();
+    this.#retryAt = null;
+    this.#emit(...this.#outbox.withdraw());
+    this.#become("follower", {});
+  }
+
   #drop() {
-    this.#connection += 1;
+    this.#connection = this.#connections += 1;
+    this.#giveUpTry();
     this.#welcomed = false;
     this.#heartbeat = null;
     this.#flushAt = null;
@@ -227,6 +302,7 @@ export class Session {
     if (this.#presence.become("foreground")) {
       this.#changed();
       if (this.#welcomed) this.#timer("heartbeat", this.#heartbeat.probe(this.#now)); // the notice is a probe, too
+      this.#try();
     } else this.#probe();
     if (!this.#welcomed) this.#return();
   }
@@ -263,10 +339,14 @@ export class Session {
     if (!this.#welcomed) return this.#return();
     this.#send({ type: "ping", id: this.#id() });
     this.#timer("heartbeat", this.#heartbeat.probe(this.#now));
+    this.#try();
   }
 
   #return() {
-    if (this.#state === "waiting") this.#connect();
+    if (this.#state === "connecting" && this.#now - this.#since >= PROBE) this.#drop(); // begun in another network, perhaps
+    else if (this.#state !== "waiting") return;
+    this.#ways.hope();
+    this.#connect();
   }
 
   // --- frames ---
@@ -316,9 +396,14 @@ export class Session {
       this.#emit({ effect: "answer", request: asked.request, error: new MeanwhileError("stopped") });
       return;
     }
+    if (this.#ways.onlyPolling) {
+      const detail = "Rooms are joined and left over a WebSocket, and there is none.";
+      this.#emit({ effect: "answer", request: asked.request, error: new MeanwhileError("not_allowed", { detail }) });
+      return;
+    }
     this.#outbox.add(asked);
     this.#emit(this.#outbox.saving);
-    if (this.#welcomed) this.#request(asked);
+    if (this.#welcomed && !this.#polling) this.#request(asked);
   }
 
   #request(asked) {
@@ -341,7 +426,15 @@ export class Session {
 
   #timers = {
     backoff: () => this.#connect(),
-    welcome: () => this.#lost("no_welcome"),
+    welcome: () => {
+      if (this.#token !== null) this.#ways.failed(this.#way);
+      this.#lost("no_welcome");
+    },
+    socket: () => this.#try(),
+    try: () => {
+      this.#giveUpTry();
+      this.#tryLater();
+    },
     quiet: () => this.#backoff.reset(),
     notice: () => this.#sendNotice(),
     latest: () => {
@@ -373,7 +466,8 @@ export class Session {
     if (!this.#welcomed) return;
     const { foreground, pending } = this.#presence;
     if (!foreground) this.#become("background", {});
-    else this.#become(this.#streams.live && !pending ? "live" : "resuming", {});
+    else if (!this.#streams.live || pending) this.#become("resuming", {});
+    else this.#become(this.#polling ? "polling" : "live", {});
     if (!this.#latestWaits && this.#out.some(({ effect }) => effect === "latest")) {
       this.#latestWaits = true;
       this.#timer("latest", LATEST_TOGETHER);

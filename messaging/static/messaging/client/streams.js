@@ -19,6 +19,7 @@ export class Streams {
   /** @type {Map<string, Track>} */
   #tracks = new Map();
   #mode = "pull";
+  #polled = false;
 
   /** @param {{streams?: object, results?: object[]}} stored */
   load({ streams = {}, results = [] }) {
@@ -50,8 +51,9 @@ export class Streams {
   // --- where the streams stand ---
 
   /** A welcome lists all streams there are: what it does not name is over. */
-  welcome(entries, mode) {
+  welcome(entries, mode, polled = false) {
     this.#mode = mode;
+    this.#polled = polled;
     const named = new Set(entries.map(({ stream }) => stream));
     for (const entry of entries) this.#track(entry.stream).entry(entry, true);
     return this.#all.filter(({ name }) => !named.has(name)).flatMap(({ name }) => this.remove(name));
@@ -169,6 +171,7 @@ export class Streams {
 
   #said(track, { effect, message, ...about }, before) {
     const { name: stream, era } = track;
+    if (effect === "hand" && this.#polled && about.path === "live") about.path = "pulled"; // a page that came as frames
     const note = { effect: "note", kind: NOTES[effect] ?? effect, stream, ...about };
     const run = (item) => ({ effect: "run", stream, era, item });
     switch (effect) {

@@ -64,7 +64,7 @@ export class Track {
     if (fresh) this.reports.begin(processed);
     else this.reports.saved(processed, 0);
     if (fresh) this.#acked = received;
-    this.#latest.acked = Math.max(this.#latest.acked, latest);
+    this.#latest.acked = fresh ? latest : Math.max(this.#latest.acked, latest); // a receipt may have been lost
   }
 
   /** @returns {boolean} whether `received` moved: store it, then acknowledge it */

@@ -88,37 +88,48 @@ export class Api {
     this.#token = token;
   }
 
-  /**
-   * A page of what is pending. Asks again with a new token once, if the token has expired.
-   * @param {Record<string, string|number|null>} query @returns {Promise<object>} @throws {MeanwhileError|TypeError}
-   */
-  async pending(query, signal) {
+  /** A page of what is pending. @param {Record<string, string|number|null>} query @returns {Promise<object>} @throws {MeanwhileError|TypeError} */
+  pending(query, signal) {
     const said = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
-    const path = `/pending?${new URLSearchParams(said.map(([name, value]) => [name, String(value)]))}`;
-    const token = await this.#token();
-    try {
-      return await this.#get(path, token, signal);
-    } catch (error) {
-      if (error.code !== "token_expired") throw error;
-      return await this.#get(path, await this.#token(token), signal);
-    }
+    return this.get(`/pending?${new URLSearchParams(said.map(([name, value]) => [name, String(value)]))}`, signal);
   }
+
+  /** @param {string} path @returns {Promise<object>} @throws {MeanwhileError|TypeError} */
+  get(path, signal) { return this.#ask(path, { cache: "no-store", signal }); }
+
+  /** @param {string} path @param {object} body @returns {Promise<object|null>} null: no content @throws {MeanwhileError|TypeError} */
+  post(path, body, signal) { return this.#ask(path, { ...posting(body), signal }); }
 
   /** The last word of a page that goes away: nobody waits for the answer. */
   async notice(notice, token) {
-    await this.#fetch(`${this.#base}/notices`, {
-      method: "POST", keepalive: true, credentials: "omit", body: JSON.stringify(notice),
-      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
-    });
+    await this.#request("/notices", { ...posting(notice), keepalive: true }, token);
   }
 
-  async #get(path, token, signal) {
-    const response = await this.#fetch(`${this.#base}${path}`, {
-      signal, credentials: "omit", cache: "no-store", headers: { Accept: "application/json", Authorization: `Bearer ${token}` },
-    });
-    if (response.ok) return await response.json();
+  /** Asks again with a new token once, if the token has expired. */
+  async #ask(path, request) {
+    const token = await this.#token();
+    try {
+      return await this.#answer(path, request, token);
+    } catch (error) {
+      if (error.code !== "token_expired") throw error;
+      return await this.#answer(path, request, await this.#token(token));
+    }
+  }
+
+  async #answer(path, request, token) {
+    const response = await this.#request(path, request, token);
+    if (response.ok) return response.status === 204 ? null : await response.json();
     throw await refusal(response);
   }
+
+  #request(path, { headers, ...request }, token) {
+    const said = { Accept: "application/json", Authorization: `Bearer ${token}`, ...headers };
+    return this.#fetch(`${this.#base}${path}`, { credentials: "omit", ...request, headers: said });
+  }
+}
+
+function posting(body) {
+  return { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
 }
 
 /** @returns {Promise<MeanwhileError & {retryAfter: number|null, problem: object}>} */
