@@ -9,11 +9,13 @@ INSTALLED := $(VENV)/.installed-$(shell cat requirements.txt | cksum | cut -d ' 
 TESTABLE := $(VENV)/.testable-$(shell cat requirements.txt requirements-test.txt | cksum | cut -d ' ' -f 1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test lint bench bench-publish bench-room bench-storm clean
+.PHONY: help run test faults fuzz lint bench bench-publish bench-room bench-storm clean
 
 help:
 	@echo "make run     the server and its demo on http://127.0.0.1:8000 (another port: make run PORT=8001)"
 	@echo "make test    all tests, on SQLite and, where they are installed, on PostgreSQL and Redis"
+	@echo "make faults  kill -9 some hundred times, and the audit (KILLS=1000: more)"
+	@echo "make fuzz    the frame decoder under atheris, for a minute (TIME=3600: longer)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   how fast it is on this machine (also: bench-publish, bench-room, bench-storm)"
 	@echo "make clean   removes $(VENV) and caches; your data in var/ stays"
@@ -23,6 +25,13 @@ run: $(INSTALLED)
 
 test: $(TESTABLE)
 	@PYTHON=$(BIN)/python tests/run.sh
+
+faults: $(TESTABLE)
+	@KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/faults
+
+fuzz: $(TESTABLE)
+	@$(PIP) atheris==3.0.0
+	@$(BIN)/python -m tests.faults.fuzz_frames -max_total_time=$(or $(TIME),60)
 
 lint: $(TESTABLE)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -289,11 +289,25 @@ class Auditor:
 
     def end(self) -> list[Violation]:
         """All violations, with those that show only in the end: gaps where nothing was to go."""
+        unseen: dict[str, set[int]] = defaultdict(set)
         for stream, offset, reason, text, place in self._gaps:
-            if reason not in self._reasons(stream, offset):
+            if reason in {"expired", ""} and offset not in self._logs[stream].messages:
+                unseen[stream].add(offset)
+            elif reason not in self._reasons(stream, offset):
                 self.violations.append(Violation("P7", f"{text}: nobody removed {offset} for this reason", place))
+        for stream, offsets in unseen.items():
+            self._may_have_expired(stream, offsets)
         self._gaps.clear()
         return self.violations
+
+    def _may_have_expired(self, stream: str, offsets: set[int]) -> None:
+        """Nobody ever saw what stood there: a message with a short life whose publisher heard no answer, or a loss."""
+        log = self._logs[stream]
+        lost = [asked for asked in self._asked.values() if asked.stream == stream and asked.mortal]
+        most = sum(asked.message not in log.offsets for asked in lost)
+        known = {offset for offset in offsets if "expired" in log.removable.get(offset, set())}
+        unknown = sorted(offsets - known)
+        self._check(len(unknown) <= most, "P7", f"{stream}: {unknown} are told as expired, {most} may have")
 
     def _reasons(self, stream: str, offset: int) -> set[str]:
         """Why this offset may be missing; "" if there is any reason at all."""

@@ -23,10 +23,10 @@ T = TypeVar("T")
 MODES = ("pull", "replay", "hold")
 #: Registered, in the room, and away until the end.
 LATE = "phone-late"
-#: Cleanup runs all the time and keeps nothing that everybody has; holds end in time.
+#: Cleanup runs all the time; what everybody has is kept until a service can have said it again; holds end in time.
 ENVIRONMENT = {
     "MEANWHILE_CLEANUP_INTERVAL": "0.3",
-    "MEANWHILE_GRACE": "0",
+    "MEANWHILE_GRACE": "10",
     "MEANWHILE_HOLD_TIMEOUT": "2",
     "MEANWHILE_REPAIR_INTERVAL": "0.3",
     "LOG_LEVEL": "WARNING",

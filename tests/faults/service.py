@@ -37,7 +37,7 @@ class Service:
 
     async def work(self, enough: Callable[[], bool]) -> None:
         """Publishes until `calm`, and then until it is sure of everything. enough: whether to wait for the devices."""
-        while not self.calm or self._unsure:
+        while not self.calm or self._repeated():
             await self._up.wait()
             try:
                 if self._random.random() < 0.8:
@@ -53,7 +53,7 @@ class Service:
             await socket.send(json.dumps({"type": "hello", "key": self._key}))
             await socket.recv()
             for _ in range(self._random.randrange(5, 50)):
-                if self.calm and not self._unsure:
+                if self.calm and not self._repeated():
                     return
                 await self._chronicle.until(lambda: self.calm or not enough(), 5)
                 await self._publish(socket)
@@ -62,7 +62,10 @@ class Service:
         drafts = self._drafts()
         await socket.send(json.dumps({"type": "publish", "id": 1, "messages": drafts}))
         answer = json.loads(await asyncio.wait_for(socket.recv(), 10))
-        self._confirm(drafts, answer["items"])
+        if answer["type"] == "error":
+            assert answer["temporary"], (answer, len(drafts))
+        else:
+            self._confirm(drafts, answer["items"])
 
     async def _by_http(self, enough: Callable[[], bool]) -> None:
         await self._chronicle.until(lambda: self.calm or not enough(), 5)
@@ -81,10 +84,18 @@ class Service:
                 assert answer.json()["temporary"], answer.text
 
     def _drafts(self) -> list[Draft]:
-        """What is not known to be stored, and something new."""
-        fresh = [] if self.calm else [self._draft() for _ in range(self._random.randrange(1, 8))]
+        """What is not known to be stored, and something new. An id is known as long as its message is stored: what has
+        a short life is not said again, it might come to stand in two places."""
+        self._unsure = self._repeated()
+        fresh = [] if self._unsure and (self.calm or len(self._unsure) > 200) else self._fresh()
         self._unsure += [draft for draft in fresh if "id" in draft]
         return [*self._unsure, *(draft for draft in fresh if "id" not in draft)]
+
+    def _repeated(self) -> list[Draft]:
+        return [draft for draft in self._unsure if "ttl" not in draft]
+
+    def _fresh(self) -> list[Draft]:
+        return [self._draft() for _ in range(self._random.randrange(1, 8))]
 
     def _draft(self) -> Draft:
         stream = self._random.choice(self.streams)

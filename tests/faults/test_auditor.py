@@ -183,6 +183,10 @@ FORGED: dict[str, tuple[str, Sequence[Event]]] = {
     "a value twice": ("P6", [*BEGIN, Shown(PHONE, S, "berlin", 1), Shown(PHONE, S, "berlin", 1)]),
     "the newest value never came": ("P6", [*BEGIN, Valued(S, "berlin", 1), Settled(PHONE)]),
     "a gap for what nobody removed": ("P7", [*BEGIN, *published("a"), Told(PHONE, S, 1, 1, "expired")]),
+    "more expired than could": (
+        "P7",
+        [*BEGIN, Asked("game", S, "a", mortal=True), Told(PHONE, S, 1, 2, "expired")],
+    ),
     "a gap for another reason": (
         "P7",
         [*BEGIN, *published("a"), Removable(S, 1, 1, "expired"), Told(PHONE, S, 1, 1, "purged")],

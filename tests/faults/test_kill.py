@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from messaging.failpoints import NAMES
+from tests.faults.auditor import Violation
 from tests.faults.installation import Installation
 
 KILLS = int(os.environ.get("KILLS", "10"))
@@ -20,11 +21,14 @@ SEED = int(os.environ.get("SEED", random.randrange(10**6)))
 MESSAGING = Path(__file__).resolve().parent.parent.parent / "messaging"
 
 
-def told(house: Installation, seed: int) -> str:
+def judged(house: Installation, violations: list[Violation], folder: Path) -> str:
+    """What happened in numbers; where something is wrong, the history is kept beside the server's database."""
     events = house.chronicle.events
+    if violations:
+        (folder / "history.txt").write_text("\n".join(f"{place} {event}" for place, event in enumerate(events)))
     kinds = {kind: sum(type(event).__name__ == kind for event in events) for kind in ("Confirmed", "Handed", "Told")}
     apps = sum(phone.kills for phone in house.phones)
-    return f"SEED={seed}: server killed {house.kills} times, apps {apps} times, {kinds}"
+    return f"SEED={SEED}: server killed {house.kills} times, apps {apps} times, {kinds} {folder if violations else ''}"
 
 
 def test_every_failpoint_is_somewhere_in_the_code() -> None:
@@ -45,8 +49,8 @@ async def test_killed_at_every_failpoint_nothing_is_lost_doubled_or_made_up(tmp_
             await house.killed_at(f"{name}:{times}")
         violations = await house.verdict()
 
-    print(told(house, SEED))  # noqa: T201
-    assert violations == [], told(house, SEED)
+    print(judged(house, violations, tmp_path))  # noqa: T201
+    assert violations == []
 
 
 @pytest.mark.faults
@@ -57,5 +61,5 @@ async def test_killed_at_random_moments_nothing_is_lost_doubled_or_made_up(tmp_p
             await house.killed_within(house.random.randrange(1, 300))
         violations = await house.verdict()
 
-    print(told(house, SEED))  # noqa: T201
-    assert violations == [], told(house, SEED)
+    print(judged(house, violations, tmp_path))  # noqa: T201
+    assert violations == []
