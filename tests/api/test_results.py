@@ -198,3 +198,13 @@ def test_nonsense_in_the_feeds_query_is_refused(game_api: Caller, query: dict[st
 def test_the_body_is_the_frame_without_its_type() -> None:
     """Whoever adds a member to the frame adds it here, too: one struct reads both."""
     assert frames.Results.__struct_config__.tag == "results"
+
+
+def test_a_position_beyond_the_feed_is_of_another_history(phone_api: Caller, game_api: Caller) -> None:
+    phone_api.post(RESULTS, {"stream": "device:phone", "upto": 1})
+
+    answer = game_api.get(RESULTS, after=2)
+
+    assert problem(answer) == (410, "position_gone")
+    assert answer.json()["head"] == 1
+    assert game_api.get(RESULTS, after=1).json() == {"items": [], "next": 1}

@@ -71,7 +71,7 @@ class Following:
 async def test_a_service_that_does_not_read_costs_a_number(
     node: Node, world: World, save: Callable[[int], None]
 ) -> None:
-    await asyncio.to_thread(save, 450)
+    await node.reader.ask(lambda: save(450))
     link = NarrowLink(takes=70)
     following = Following(node, world, link)
 
@@ -92,7 +92,7 @@ async def test_a_lost_wake_up_is_made_good_by_the_repair_round(
 ) -> None:
     following = Following(node, world, FakeLink())
     await following.settle()
-    await asyncio.to_thread(save, 3)
+    await node.reader.ask(lambda: save(3))
 
     following.feeds.repair()
     await following.settle()
@@ -103,8 +103,8 @@ async def test_a_lost_wake_up_is_made_good_by_the_repair_round(
 
 
 async def test_what_the_feed_no_longer_keeps_is_told(node: Node, world: World, save: Callable[[int], None]) -> None:
-    await asyncio.to_thread(save, 6)
-    await asyncio.to_thread(Result.objects.filter(position__in=[1, 2, 5]).delete)
+    await node.reader.ask(lambda: save(6))
+    await node.reader.ask(Result.objects.filter(position__in=[1, 2, 5]).delete)
     following = Following(node, world, FakeLink())
 
     await following.settle()
