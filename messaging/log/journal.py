@@ -196,6 +196,12 @@ class Journal:
         return batch
 
     def _commit(self, batch: list[Command]) -> None:
+        # Joins lock their streams, publishes theirs: in one transaction that is not the order of ids any more, and two
+        # processes would wait for each other (PostgreSQL's deadlock detector takes a second to find out).
+        joins = [command for command in batch if isinstance(command.body, Joining)]
+        if joins and len(joins) < len(batch):
+            self._commit(joins)
+            batch = [command for command in batch if not isinstance(command.body, Joining)]
         effects = Effects()
         try:
             outcomes = self._attempt(batch, effects)

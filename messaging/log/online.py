@@ -1,14 +1,14 @@
 """How many members of a room are on line, for apps with a `latest` type named `room.online`.
 
 Whoever comes, goes, joins or leaves makes their rooms due; a round counts the due ones and publishes what changed. The
-marks are rows of the transaction that moved the presence: a server that is killed in between forgets none.
+marks are rows of the transaction that moved the presence: a server that is killed in between forgets none. Marks of
+somebody who left are due when the leave delay is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -44,16 +44,13 @@ def _mark(devices: Collection[int], delay: float, which: str = "") -> None:
         return
     source = sql.rows("r", id="bigint")
     sql.run(
-        "INSERT INTO messaging_roomonline (stream_id, due_at)"
+        "INSERT INTO messaging_onlinedue (stream_id, due_at)"
         f" SELECT DISTINCT s.id, {sql.moment()} FROM {source}{which}"
         " JOIN messaging_subscription u ON u.device_id = r.id"
         " JOIN messaging_stream s ON s.id = u.stream_id AND s.kind = 'room' AND s.closed_at IS NULL"
-        " JOIN apps_registry_messagetype t ON t.app_id = s.app_id AND t.name = %s AND t.delivery = 'latest'"
-        " WHERE true ORDER BY s.id"
-        " ON CONFLICT (stream_id) DO UPDATE SET due_at = CASE WHEN messaging_roomonline.due_at < excluded.due_at"
-        " THEN messaging_roomonline.due_at ELSE excluded.due_at END",
+        " JOIN apps_registry_messagetype t ON t.app_id = s.app_id AND t.name = %s AND t.delivery = 'latest'",
         sql.stamp(sql.now() + timedelta(seconds=delay)),
-        sql.packed((device,) for device in sorted(devices)),
+        sql.packed((device,) for device in devices),
         NAME,
     )
 
@@ -63,74 +60,64 @@ def publish_due(effects: Effects, *, most: int = MOST) -> int:
 
     A transaction of its own where something is due; several processes may run it at once.
     """
+    now = sql.now()
     due = sql.run(
-        f"SELECT stream_id FROM messaging_roomonline WHERE due_at <= {sql.moment()} ORDER BY due_at LIMIT %s",
-        sql.stamp(sql.now()),
+        f"SELECT stream_id FROM messaging_onlinedue WHERE due_at <= {sql.moment()}"
+        " GROUP BY stream_id ORDER BY min(due_at) LIMIT %s",
+        sql.stamp(now),
         most,
     )
     if not due:
         return 0
     with transaction.atomic():
-        return _count(due, effects)
+        return _count(_taken(due, now), now, effects)
 
 
-def _count(due: Sequence[tuple[int]], effects: Effects) -> int:
-    now = sql.now()
-    mine = sql.packed(_lock(due, now))
-    since = now - timedelta(seconds=settings.MEANWHILE_LEAVE_DELAY)
-    source = sql.rows("r", id="bigint")
-    rows = sql.run(
-        "SELECT s.id, s.app_id, s.name, o.online,"
-        f" count(CASE WHEN p.state <> 'offline' OR p.last_seen > {sql.moment()} THEN 1 END),"
-        f" min(CASE WHEN p.state = 'offline' AND p.last_seen > {sql.moment()} THEN p.last_seen END),"
-        " s.closed_at IS NULL AND EXISTS (SELECT 1 FROM apps_registry_messagetype t"
-        "  WHERE t.app_id = s.app_id AND t.name = %s AND t.delivery = 'latest')"
-        f" FROM {source} JOIN messaging_stream s ON s.id = r.id JOIN messaging_roomonline o ON o.stream_id = s.id"
-        " LEFT JOIN messaging_subscription u ON u.stream_id = s.id"
-        " LEFT JOIN messaging_presence p ON p.device_id = u.device_id"
-        " GROUP BY s.id, s.app_id, s.name, s.closed_at, o.online ORDER BY s.id",
-        sql.stamp(since),
-        sql.stamp(since),
-        NAME,
-        mine,
-    )
-    changed = [
-        Publication(app, None, None, [name], NAME, f'{{"online":{count}}}')
-        for _, app, name, online, count, _, wanted in rows
-        if wanted and count != online
-    ]
-    if changed:
-        append.append(changed, effects)
-    source = sql.rows("r", id="bigint", online="bigint", due_at="timestamptz")
-    sql.run(
-        f"UPDATE messaging_roomonline SET online = r.online, due_at = r.due_at FROM {source}"
-        " WHERE messaging_roomonline.stream_id = r.id",
-        sql.packed((id, count, _next(leaving)) for id, _, _, _, count, leaving, _ in rows),
-    )
-    return len(rows)
+def _taken(due: Sequence[tuple[int]], now: datetime) -> set[int]:
+    """Those of the rooms that are still due, with their streams locked; their marks are removed.
 
-
-def _lock(due: Sequence[tuple[int]], now: datetime) -> list[tuple[Any, ...]]:
-    """Those still due, locked: streams first, as whoever publishes. Another process's round, or a mark that is being
-    made, is not waited for: it is found by the next round."""
+    A mark that is being made meanwhile is not seen here: it is found by the next round, after its presence.
+    """
     source = sql.rows("r", id="bigint")
     packed = sql.packed(due)
     sql.run(
         f"SELECT s.id FROM {source} JOIN messaging_stream s ON s.id = r.id ORDER BY s.id{sql.lock('s')}",
         packed,
     )
-    skip = " SKIP LOCKED" if sql.is_postgres() else ""
-    return sql.run(
-        f"SELECT o.stream_id FROM {source} JOIN messaging_roomonline o ON o.stream_id = r.id"
-        f" AND o.due_at <= {sql.moment()} ORDER BY o.stream_id{sql.lock('o')}{skip}",
-        packed,
+    removed = sql.run(
+        f"DELETE FROM messaging_onlinedue WHERE due_at <= {sql.moment()}"
+        f" AND stream_id IN (SELECT r.id FROM {source}) RETURNING stream_id",
         sql.stamp(now),
+        packed,
     )
+    return {stream for (stream,) in removed}
 
 
-def _next(leaving: str | datetime | None) -> str | None:
-    """When the next of those who are leaving has left."""
-    if leaving is None:
-        return None
-    moment = datetime.fromisoformat(leaving).replace(tzinfo=UTC) if isinstance(leaving, str) else leaving
-    return sql.stamp(moment + timedelta(seconds=settings.MEANWHILE_LEAVE_DELAY))
+def _count(rooms: Collection[int], now: datetime, effects: Effects) -> int:
+    source = sql.rows("r", id="bigint")
+    rows = sql.run(
+        "SELECT s.id, s.app_id, s.name, o.online,"
+        f" count(CASE WHEN p.state <> 'offline' OR p.last_seen > {sql.moment()} THEN 1 END)"
+        f" FROM {source} JOIN messaging_stream s ON s.id = r.id AND s.closed_at IS NULL"
+        " JOIN apps_registry_messagetype t ON t.app_id = s.app_id AND t.name = %s AND t.delivery = 'latest'"
+        " LEFT JOIN messaging_roomonline o ON o.stream_id = s.id"
+        " LEFT JOIN messaging_subscription u ON u.stream_id = s.id"
+        " LEFT JOIN messaging_presence p ON p.device_id = u.device_id"
+        " GROUP BY s.id, s.app_id, s.name, o.online ORDER BY s.id",
+        sql.stamp(now - timedelta(seconds=settings.MEANWHILE_LEAVE_DELAY)),
+        sql.packed((room,) for room in rooms),
+        NAME,
+    )
+    changed = [(id, app, name, count) for id, app, name, before, count in rows if count != before]
+    if changed:
+        append.append(
+            [Publication(app, None, None, [name], NAME, f'{{"online":{count}}}') for _, app, name, count in changed],
+            effects,
+        )
+        source = sql.rows("r", id="bigint", online="bigint")
+        sql.run(
+            f"INSERT INTO messaging_roomonline (stream_id, online) SELECT r.id, r.online FROM {source} WHERE true"
+            " ON CONFLICT (stream_id) DO UPDATE SET online = excluded.online",
+            sql.packed((id, count) for id, _, _, count in changed),
+        )
+    return len(rooms)

@@ -279,6 +279,8 @@ def expire(effects: Effects, *, lease: float) -> int:
     )
     _tell_apps([device for (device,) in gone], effects)
     online.count_now([device for (device,) in gone])
+    # Where the leave delay is longer than the lease.
+    online.count_later([device for (device,) in gone])
     return len(gone)
 
 

@@ -64,11 +64,18 @@ class Migration(migrations.Migration):
             name='RoomOnline',
             fields=[
                 ('stream', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='room_online', serialize=False, to='messaging.stream')),
-                ('online', models.BigIntegerField(null=True)),
-                ('due_at', models.DateTimeField(null=True)),
+                ('online', models.BigIntegerField()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='OnlineDue',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('due_at', models.DateTimeField()),
+                ('stream', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='messaging.stream')),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('due_at', None), _negated=True), fields=['due_at'], name='room_online_due')],
+                'indexes': [models.Index(fields=['due_at'], name='online_due')],
             },
         ),
         migrations.CreateModel(

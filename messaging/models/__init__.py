@@ -4,7 +4,7 @@ from messaging.models.idempotency import IdempotentAnswer
 from messaging.models.latest import LatestReceipt, LatestValue
 from messaging.models.lineage import Lineage
 from messaging.models.message import Gap, GapReason, Message
-from messaging.models.online import RoomOnline
+from messaging.models.online import OnlineDue, RoomOnline
 from messaging.models.presence import Presence, PresenceState, Resume, ResumeOutcome
 from messaging.models.result import Feed, Result, ResultStatus
 from messaging.models.stream import Stream, StreamKind, new_epoch
@@ -19,6 +19,7 @@ __all__ = [
     "LatestValue",
     "Lineage",
     "Message",
+    "OnlineDue",
     "Presence",
     "PresenceState",
     "Result",

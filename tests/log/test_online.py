@@ -12,7 +12,7 @@ from apps_registry.models import Delivery, Device, MessageType
 from messaging.log import membership, online, presence
 from messaging.log.effects import Effects
 from messaging.log.presence import Arrival, Departure, NoticeGiven, Polling
-from messaging.models import LatestValue, Presence, RoomOnline, Stream
+from messaging.models import LatestValue, OnlineDue, Presence, RoomOnline, Stream
 from tests.conftest import World
 
 ROOM = "room:lobby"
@@ -38,7 +38,7 @@ def leave(device: Device) -> None:
 def delay_is_over(device: Device) -> None:
     """As if it had left long ago."""
     Presence.objects.filter(device=device).update(last_seen=LONG_AGO + "Z")
-    RoomOnline.objects.filter(due_at__isnull=False).update(due_at=LONG_AGO + "Z")
+    OnlineDue.objects.update(due_at=LONG_AGO + "Z")
 
 
 def counted() -> list[Any]:
@@ -98,11 +98,9 @@ def test_somebody_who_comes_meanwhile_does_not_make_the_leaving_be_forgotten(pho
 
     enter(tablet)
     both = counted()
-    due = RoomOnline.objects.get(stream__name=ROOM).due_at
     delay_is_over(phone)
 
     assert both == [2]
-    assert due is not None
     assert counted() == [1]
 
 
@@ -174,6 +172,7 @@ def test_without_the_type_nothing_is_kept(phone: Device) -> None:
 
     assert online.publish_due(Effects()) == 0
     assert not RoomOnline.objects.exists()
+    assert not OnlineDue.objects.exists()
 
 
 def test_a_type_of_another_delivery_publishes_nothing(counting: MessageType, phone: Device) -> None:
