@@ -32,19 +32,21 @@ def request(messages: Sequence[Raw], *, key: ServiceKey, idempotency_key: str = 
     """
     if not 1 <= len(messages) <= settings.MEANWHILE_MAX_BATCH:
         raise ProtocolError("invalid", f"A publish has 1 to {settings.MEANWHILE_MAX_BATCH} messages.")
-    service = key.service
+    # Looked up once: a model's attribute or a setting for each of a thousand drafts is felt.
+    service, max_data = key.service, settings.MEANWHILE_MAX_DATA
+    app_id, service_id, name = service.app_id, service.pk, service.name
     publications: list[Publication | ProtocolError] = []
     many: list[bool] = []
     for raw in messages:
         try:
-            draft = frames.decode_draft(raw, max_data=settings.MEANWHILE_MAX_DATA)
-            publications.append(_publication(draft, service.app_id, service.pk, service.name))
+            draft = frames.decode_draft(raw, max_data=max_data)
+            publications.append(_publication(draft, app_id, service_id, name))
             many.append(not isinstance(draft.to, str))
         except ProtocolError as error:
             publications.append(error)
             many.append(False)
     digest = hashlib.sha256(body).hexdigest() if idempotency_key else ""
-    return Request(publications, many, service.pk, idempotency_key, digest)
+    return Request(publications, many, service_id, idempotency_key, digest)
 
 
 def rules(key: ServiceKey) -> tuple[Rule, Rule]:
@@ -63,14 +65,14 @@ def costs(asked: Request) -> tuple[int, int]:
 
 
 def _publication(draft: frames.Draft, app_id: int, service_id: int, service: str) -> Publication:
-    to = [draft.to] if isinstance(draft.to, str) else draft.to
+    to = [draft.to] if isinstance(draft.to, str) else list(dict.fromkeys(draft.to))
     if not 1 <= len(to) <= MAX_TARGETS:
         raise ProtocolError("invalid", f"`to` names 1 to {MAX_TARGETS} streams.")
     return Publication(
         app_id=app_id,
         service_id=service_id,
         service=service,
-        to=list(dict.fromkeys(to)),
+        to=to,
         name=draft.name,
         payload=bytes(draft.data).decode(),
         key=draft.key,

@@ -194,6 +194,6 @@ def decode_draft(raw: Raw | bytes, *, max_data: int) -> Draft:
         draft = _draft.decode(raw)
     except msgspec.DecodeError as error:
         raise ProtocolError("invalid", str(error)) from None
-    if len(bytes(draft.data)) > max_data:
+    if memoryview(draft.data).nbytes > max_data:
         raise ProtocolError("too_large", f"data is above {max_data} bytes.")
     return draft
