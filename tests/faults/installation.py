@@ -110,7 +110,7 @@ class Installation:
     def _behind(self, phone: Phone) -> int:
         """How much that is confirmed the phone has not handled and had confirmed."""
         heads = {stream: self.service.heads[stream] for stream in self._streams(phone)}
-        places = phone.store.places
+        places = phone.app.store.places
         return sum(head - (places[stream].processed if stream in places else 0) for stream, head in heads.items())
 
     @staticmethod
