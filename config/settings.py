@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from config import env
 from config.secret import stored_secret
@@ -92,7 +95,6 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_URL = env.text(
     "DATABASE_URL", "", "postgres://user:password@host:5432/name. Empty: SQLite in VAR_DIR, for one process."
 )
-DATABASE_POOL = env.integer("DATABASE_POOL", 8, "PostgreSQL connections a process keeps for HTTP.", least=2, most=200)
 SQLITE_OPTIONS: dict[str, Any] = {
     # Writers queue at BEGIN instead of failing half-way with "database is locked".
     "transaction_mode": "IMMEDIATE",
@@ -101,6 +103,16 @@ SQLITE_OPTIONS: dict[str, Any] = {
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
         " PRAGMA mmap_size=268435456; PRAGMA journal_size_limit=67108864"
     ),
+}
+
+
+#: Seconds and, the last, milliseconds: a server that vanished without a word is given up in ten seconds.
+POSTGRES_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
 }
 
 
@@ -114,11 +126,18 @@ def database(url: str) -> dict[str, Any]:
             # A file, so that threads share the test database as they share the real one.
             "TEST": {"NAME": VAR_DIR / "test.sqlite3"},
         }
-    parsed = dict(dj_database_url.parse(url))
+    try:
+        parsed = dict(dj_database_url.parse(url))
+    except ValueError:
+        parsed = {"ENGINE": "", "NAME": ""}
     if parsed["ENGINE"] == "django.db.backends.sqlite3":
         return {**parsed, "OPTIONS": SQLITE_OPTIONS, "CONN_MAX_AGE": None, "TEST": {"NAME": f"{parsed['NAME']}.test"}}
-    pool = {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 5}
-    return {**parsed, "OPTIONS": {**parsed.get("OPTIONS", {}), "pool": pool}, "CONN_MAX_AGE": 0}
+    if parsed["ENGINE"] != "django.db.backends.postgresql" or not parsed["NAME"]:
+        # Without a database nothing makes sense; another one than was meant would be worse. Not shown: a password.
+        raise ImproperlyConfigured("DATABASE_URL makes no sense. Say postgres://user:password@host:5432/name.")
+    # The threads are the pool: each keeps one connection, looked at before a request uses it (decisions.md).
+    options = {**POSTGRES_OPTIONS, **parsed.get("OPTIONS", {})}
+    return {**parsed, "OPTIONS": options, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 
 
 DATABASES = {"default": database(DATABASE_URL)}
@@ -128,7 +147,19 @@ REDIS_URL = env.text("REDIS_URL", "", "redis://host:6379/0: wake-ups between pro
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "meanwhile"},
+        # A Redis that stands still must not hold up anything; one that vanished without a word must be noticed.
+        "CONFIG": {
+            "hosts": [
+                {
+                    "address": REDIS_URL,
+                    "socket_timeout": 2,
+                    "socket_connect_timeout": 2,
+                    "health_check_interval": 5,
+                    "retry": Retry(NoBackoff(), 1),
+                }
+            ],
+            "prefix": "meanwhile",
+        },
     }
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -324,5 +355,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO", "Least level that is logged.")},
-    "loggers": {"django.server": {"level": "WARNING"}},
+    "loggers": {
+        "django.server": {"level": "WARNING"},
+        # A traceback a second while Redis is away; messaging/live/wakeups.py says it once.
+        "channels_redis": {"level": "CRITICAL"},
+    },
 }

@@ -39,13 +39,18 @@ def drop_database(url: str, made: str) -> None:
 
 @dataclass
 class Server:
-    """One process of an installation: folder, environment, and the process while it runs."""
+    """One process of an installation: folder, environment, and the process while it runs.
+
+    On PostgreSQL `prepare` makes it a database of its own, on the server of DATABASE_URL in its environment or in ours.
+    """
 
     folder: Path
     kind: str = "uvicorn"
     environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    #: Whose server the database was made on.
+    made_at: str = ""
 
     @property
     def base(self) -> str:
@@ -67,9 +72,10 @@ class Server:
         return done.stdout
 
     def prepare(self) -> str:
-        """Migrates a database of its own and makes an app; → its service key."""
-        if DATABASE_URL:
-            self.environment = {**self.environment, "DATABASE_URL": make_database(DATABASE_URL)}
+        """Migrates and makes an app; → its service key."""
+        self.made_at = self.environment.get("DATABASE_URL", DATABASE_URL)
+        if self.made_at:
+            self.environment = {**self.environment, "DATABASE_URL": make_database(self.made_at)}
         self.manage("migrate", "-v0")
         types = [part for one in TYPES for part in ("--type", one)]
         made = json.loads(self.manage("create_app", "demo", *types, "--json"))
@@ -83,8 +89,8 @@ class Server:
     def dispose(self) -> None:
         """Stops, and drops the database that `prepare` made."""
         self.stop()
-        if DATABASE_URL:
-            drop_database(DATABASE_URL, self.environment["DATABASE_URL"])
+        if self.made_at:
+            drop_database(self.made_at, self.environment["DATABASE_URL"])
 
     def start(self) -> Server:
         self.port = self.port or free_port()

@@ -145,7 +145,9 @@ class Node:
     def stop(self) -> None:
         """Ends the threads; what was submitted is written first."""
         self.journal.stop()
-        lineage.sync()
+        settling = threading.Thread(target=lineage.close)
+        settling.start()
+        settling.join()
         self.reader.stop()
         self.shared.close()
 

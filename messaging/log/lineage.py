@@ -38,7 +38,7 @@ import re
 import threading
 from pathlib import Path
 
-from django.db import NotSupportedError, ProgrammingError, connection, transaction
+from django.db import DatabaseError, NotSupportedError, ProgrammingError, connection, transaction
 from msgspec import Struct
 
 from messaging.log import sql
@@ -113,6 +113,21 @@ def sync() -> None:
     """Has the mark on disk, if it is not yet."""
     if not sql.is_postgres() and (file := _side_file()):
         file.sync()
+
+
+def close() -> None:
+    """At the end of a node: the mark is on disk, and SQLite's file is whole without its write-ahead log beside it.
+
+    Never raises; closes the caller's connection.
+    """
+    try:
+        sync()
+        if not sql.is_postgres():
+            sql.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    except (OSError, DatabaseError) as error:
+        logger.warning("not settled at the end: %s", type(error).__name__)
+    finally:
+        connection.close()
 
 
 def _row() -> _Row:

@@ -36,10 +36,10 @@ def missing() -> str:
 
 def _postgres_folder() -> Path | None:
     """Debian keeps PostgreSQL's programs by version and out of PATH; the newest."""
-    if here := shutil.which("initdb"):
-        return Path(here).parent
     folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    return max(folders, key=lambda folder: float(folder.parent.name), default=None)
+    if here := shutil.which("initdb"):
+        folders = folders or [Path(here).resolve().parent]
+    return max(folders, key=lambda folder: folder.parent.name.zfill(9), default=None)
 
 
 def _user() -> str | None:
@@ -113,6 +113,26 @@ class Postgres:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
 
+    def copy(self) -> Path:
+        """A standby's data, as far as it is now; it will not follow."""
+        folder = Path(tempfile.mkdtemp(prefix="copy-", dir=self.folder))
+        if user := _user():
+            shutil.chown(folder, user)
+        self._run(
+            "pg_basebackup", "-h", "127.0.0.1", "-p", str(self.port), "-U", "meanwhile", "-D", str(folder), "-c", "fast"
+        )
+        return folder
+
+    def take_over(self, standby: Path) -> None:
+        """The primary dies, the copy is promoted in its place: a new timeline, without what came after the copy."""
+        self.stop(signal.SIGQUIT)
+        self.data = standby
+        (standby / "standby.signal").touch()
+        if user := _user():
+            shutil.chown(standby / "standby.signal", user)
+        self.start()
+        self.run("SELECT pg_promote(true, 30)")
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: fast. SIGQUIT: immediate, as a crash."""
         if self.process:
@@ -166,9 +186,16 @@ class Redis:
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
 
-    def resume(self) -> None:
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
+    def deafen(self) -> None:
+        """Ends every connection that listens."""
+        self.client().execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+    def mend(self) -> None:
+        """Running again, whatever was done to it."""
+        if self.process:
+            self.process.send_signal(signal.SIGCONT)
+        else:
+            self.start()
 
     def close(self) -> None:
         self.kill()
