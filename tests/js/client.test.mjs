@@ -152,6 +152,28 @@ test("replay: what was missed comes over the socket, then the live messages", as
   assert.equal(server.stream(PHONE).processed, 4);
 });
 
+test("replay: a dead connection is found on return; what was missed is replayed, nothing twice", async () => {
+  const server = new FakeServer(PHONE);
+  const lifecycle = manualLifecycle();
+  const { clock, seen } = await aPhoneThatIsLive(server, { resume: "replay", lifecycle });
+  for (const turn of [1, 2]) server.publish(PHONE, turn);
+  await clock.pass(100);
+  const dead = server.socket;
+  dead.readyState = 2; // half open: nothing arrives, nothing goes out
+  for (const turn of [3, 4, 5]) server.publish(PHONE, turn);
+  await clock.pass(100);
+
+  lifecycle.probe("online");
+  await clock.pass(2_999);
+  assert.equal(server.heard("hello").length, 1);
+  await clock.pass(1_000);
+
+  assert.deepEqual(server.heard("hello").at(-1).positions, { [PHONE]: { epoch: "e1", processed: 2 } });
+  assert.deepEqual(offsets(seen.messages), [1, 2, 3, 4, 5]);
+  assert.equal(server.requests.length, 0);
+  assert.equal(server.stream(PHONE).processed, 5);
+});
+
 test("killed between the ack and the result: pulled again, once per store from then on", async () => {
   const server = new FakeServer(PHONE);
   const storage = new MemoryStore();

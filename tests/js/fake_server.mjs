@@ -49,6 +49,7 @@ export class FakeServer {
   refuseConnections = 0;
   /** May answer a POST of results itself. */
   onResults = null;
+  onAcks = null;
   /** Sockets neither open nor close: a proxy swallows them. */
   swallowConnections = false;
   /** Ends the waiting of pulls; without one they wait for news alone. */
@@ -113,7 +114,7 @@ export class FakeServer {
     if (url.pathname.endsWith("/notices")) return this.#heardNotice(JSON.parse(body));
     if (url.pathname.endsWith("/me")) return Response.json({ device: "phone-1", presence: this.presence, streams: this.entries() });
     if (url.pathname.endsWith("/results")) return this.onResults?.() ?? Response.json({ items: JSON.parse(body).map((report) => this.#reported(report)) });
-    if (url.pathname.endsWith("/acks")) return this.#acked(JSON.parse(body));
+    if (url.pathname.endsWith("/acks")) return this.onAcks?.() ?? this.#acked(JSON.parse(body));
     const own = await this.onPending(url, signal);
     if (signal?.aborted) throw new DOMException("aborted", "AbortError");
     if (own) return own;

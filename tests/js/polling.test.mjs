@@ -261,6 +261,36 @@ test("latest values are acknowledged, and come again only when they are newer", 
   phone.stop();
 });
 
+test("a receipt of values that was lost is given again by the next connection", async () => {
+  const server = aServerBehindAProxy();
+  const { phone, clock, seen } = await aPhoneThatPolls(server, { polling: "always" });
+  server.onAcks = () => new Response("{}", { status: 200 }); // taken by something in between
+  server.latest(PHONE, "vienna", 20);
+  await clock.pass(3000);
+  server.onAcks = null;
+  server.online = false;
+  await clock.pass(40_000);
+  server.online = true;
+  await clock.pass(40_000);
+
+  assert.deepEqual(seen.latest.map(({ data }) => data), [20]);
+  assert.equal(server.stream(PHONE).latestReceived, 1);
+  phone.stop();
+});
+
+test("many pages wait for slow handlers", async () => {
+  const server = aServerBehindAProxy();
+  server.pageSize = 200;
+  for (let turn = 0; turn < 3000; turn += 1) server.publish(PHONE, turn);
+  const { phone, clock } = aPhone(server, { polling: "always", handlers: { "*": () => new Promise(() => {}) } });
+  await phone.start();
+  await clock.pass(60_000);
+
+  assert.equal(phone.inspect().state, "resuming");
+  assert.ok(asked(server, "/pending").length <= 5, `${asked(server, "/pending").length} pages`);
+  phone.stop();
+});
+
 test("many pages, gaps in their places, a room that is closed", async () => {
   const server = aServerBehindAProxy(LOBBY);
   server.pageSize = 2;

@@ -312,6 +312,35 @@ describe("foreground and background", () => {
     assert.deepEqual(bench.states, ["connecting"]);
   });
 
+  test("back while an attempt to connect hangs: begun anew after 3 s, not before", () => {
+    const bench = new Bench().do({ type: "token", connection: 1, token: "t" });
+
+    bench.do({ type: "probe" }, 2_000);
+    assert.equal(bench.of("open").length, 0);
+    bench.do({ type: "probe" }, 1_000);
+    assert.equal(bench.of("open").length, 1);
+    assert.equal(bench.of("close").length, 1);
+  });
+
+  test("back while waiting, behind what was a proxy: the socket is worth an attempt", () => {
+    const bench = new Bench();
+    bench.do({ type: "token", connection: 1, token: "t" });
+    for (let times = 0; times < 3; times += 1) {
+      bench.do({ type: "closed", connection: bench.connection, code: 1006 });
+      if (times < 2) bench.do({ type: "timer", name: "backoff" });
+      if (bench.of("poll").length) bench.connection = bench.of("poll")[0].connection;
+    }
+    bench.do({ type: "timer", name: "backoff" });
+    bench.do({ type: "closed", connection: bench.connection, code: 1006 });
+    bench.do({ type: "timer", name: "backoff" });
+    assert.equal(bench.of("poll").length, 1);
+    bench.do({ type: "closed", connection: bench.of("poll")[0].connection, code: 1006 });
+
+    bench.do({ type: "probe" });
+
+    assert.equal(bench.of("open").length, 1);
+  });
+
   test("in the background: no acks, no values, but results of what was still running", () => {
     const bench = live().message(1).stored().do({ type: "background", unstarted: {} });
     bench.frame({ type: "latest", stream: PHONE, name: "weather", key: "", version: 1 });

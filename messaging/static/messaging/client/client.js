@@ -8,13 +8,14 @@ import { IndexedDBStore, MemoryStore } from "./store.js";
 import { manualLifecycle, pageLifecycle, systemClock } from "./lifecycle.js";
 import { Polling } from "./polling.js";
 import { Puller } from "./pull.js";
+import { FencedStore, Tabs } from "./tabs.js";
 import { Timers } from "./timers.js";
 import { Api, Socket, addresses } from "./transport.js";
 import { Writer } from "./writer.js";
 
 /**
  * @typedef {{stream: string, offset: number, name: string, time: string, service: string|null, data: unknown,
- *   redelivered: boolean, path: "live"|"pulled"|"merged"}} Message
+ *   redelivered: boolean, path: "live"|"pulled"|"merged", copy?: true}} Message `copy`: another tab handles it
  * @typedef {{stream: string, from: number, to: number, reason: string}} Gap
  * @typedef {{stream: string, name: string, key: string, version: number, coalesced: number, time: string,
  *   service: string|null, data: unknown}} LatestValue
@@ -33,15 +34,23 @@ import { Writer } from "./writer.js";
  * @property {"pull"|"replay"|"hold"} [resume]
  * @property {"auto"|"never"|"always"} [polling] auto: where no WebSocket is to be had
  * @property {number} [attempts] of a socket without a welcome, before it polls
+ * @property {"own"|"share"} [tabs] share: the tabs of a browser are one device, through one that leads
  * @property {import("./store.js").Store} [storage] default: IndexedDB where there is one
  * @property {import("./lifecycle.js").Lifecycle} [lifecycle] default: the page's, where there is one
  */
+
+/** How long (ms) what runs may take to come through when another tab wants to lead. */
+const YIELD_WITHIN = 2_000;
 
 export class Meanwhile {
   #options;
   #clock;
   #lifecycle;
+  #storage;
   #store;
+  #tabs = null;
+  #copies; // runs the handlers of a tab that follows
+  #leader = null; // the state of the tab that leads
   #session;
   #runner;
   #writer;
@@ -66,7 +75,7 @@ export class Meanwhile {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#lifecycle = options.lifecycle ?? (globalThis.document ? pageLifecycle({ clock: this.#clock }) : manualLifecycle());
-    this.#store = options.storage ?? (globalThis.indexedDB ? new IndexedDBStore() : new MemoryStore());
+    this.#store = this.#storage = options.storage ?? (globalThis.indexedDB ? new IndexedDBStore() : new MemoryStore());
     const WebSocket = options.WebSocket === undefined ? globalThis.WebSocket : options.WebSocket;
     const { resume, polling, attempts } = options;
     this.#session = new Session({ resume, polling, attempts, socket: Boolean(WebSocket), random: this.#clock.random });
@@ -81,14 +90,19 @@ export class Meanwhile {
     this.#polling = new Polling({ api: this.#api, clock: this.#clock, on: (event) => this.#heard(event), room });
     this.#puller = new Puller({ api: this.#api, clock: this.#clock, on: (event) => this.#pulled(event), room });
     this.#assemble();
+    if (options.tabs === "share") this.#share();
   }
 
   // --- for the app ---
 
-  /** Loads the store and connects. Resolves when that is under way; how it goes, `onState` says. */
+  /** Loads the store and connects, or follows the tab that does. Resolves when that is under way; how it goes, `onState` says. */
   async start() {
     while (this.#starting) await this.#starting; // perhaps stopped meanwhile
     if (this.#running) return;
+    if (this.#tabs) {
+      this.#follow();
+      return;
+    }
     this.#starting = this.#start().finally(() => { this.#starting = null; });
     await this.#starting;
   }
@@ -103,7 +117,7 @@ export class Meanwhile {
   background() { return this.#notice(() => this.#background({ leaving: false })); }
 
   /** The app is back. Resolves when the server has answered with what was missed, or when there is nobody to ask. */
-  foreground() { return this.#notice(() => this.#handle({ type: "foreground" })); }
+  foreground() { return this.#notice(() => this.#foreground()); }
 
   /** @param {string} stream a room the token allows @returns {Promise<object>} @throws {import("./codes.js").MeanwhileError} */
   join(stream) { return this.#request("join", stream); }
@@ -112,19 +126,102 @@ export class Meanwhile {
   leave(stream) { return this.#request("leave", stream); }
 
   /** Where everything stands, for people. */
-  inspect() { return this.#session.inspect(this.#clock.now()); }
+  inspect() {
+    const now = this.#session.inspect(this.#clock.now());
+    return now.state === "follower" ? { ...now, leader: this.#leader } : now;
+  }
 
+  get #follows() { return this.#session.state === "follower"; }
   get #running() { return !["idle", "closed"].includes(this.#session.state); }
+
+  // --- tabs ---
+
+  /** Without Web Locks each tab is a device of its own. */
+  #share() {
+    const { locks = globalThis.navigator?.locks, BroadcastChannel = globalThis.BroadcastChannel } = this.#options;
+    if (!locks || !BroadcastChannel) return;
+    const device = {
+      lead: () => this.#lead(),
+      yield: () => this.#yield(),
+      leave: () => this.#leave(),
+      copied: (what, value) => this.#copied[what](value),
+      leader: (state, detail) => {
+        this.#leader = state;
+        if (this.#follows) this.#effects.state({ state: "follower", detail: { leader: state, ...detail } });
+      },
+      ask: async (type, stream) => {
+        await this.#starting;
+        return await this.#request(type, stream);
+      },
+    };
+    const inFront = () => this.#lifecycle.state === "foreground";
+    this.#tabs = new Tabs({ name: this.#storage.name ?? "", locks, BroadcastChannel, clock: this.#clock, inFront, device });
+  }
+
+  #follow() {
+    this.#handle({ type: "follow" });
+    this.#copies = this.#aRunner({ onHandled: () => {} });
+    this.#watch();
+    this.#tabs.start();
+  }
+
+  #lead() {
+    this.#store = new FencedStore(this.#storage);
+    this.#starting = this.#start().finally(() => { this.#starting = null; });
+  }
+
+  /** Hands on: what runs comes through and is stored, if that is soon. */
+  async #yield() {
+    this.#standDown();
+    const through = this.#runner.idle().then(() => this.#writer.idle());
+    let timer;
+    const enough = new Promise((resolve) => { timer = this.#clock.setTimeout(resolve, YIELD_WITHIN); });
+    await Promise.race([through, enough]);
+    this.#clock.clearTimeout(timer);
+    this.#store.shut();
+  }
+
+  #leave() {
+    this.#standDown();
+    this.#store.shut();
+  }
+
+  #standDown() {
+    this.#life += 1;
+    this.#runner.takeBack();
+    if (this.#running) this.#handle({ type: "follow" });
+    for (const [request, { type, stream, resolve, reject }] of this.#requests) {
+      this.#requests.delete(request);
+      this.#tabs.ask(type, stream).then(resolve, reject);
+    }
+  }
+
+  #copied = {
+    message: ({ path, ...message }) => {
+      this.#copies.run({ stream: message.stream, era: 0, item: { kind: "message", path, message: { ...message, copy: true } } });
+    },
+    gap: (gap) => this.#copies.run({ stream: gap.stream, era: 0, item: { kind: "gap", gap: { ...gap, copy: true } } }),
+    closed: ({ stream, head }) => this.#copies.run({ stream, era: 0, item: { kind: "closed", head } }),
+    latest: (value) => this.#tell({ ...value, copy: true }, this.#options.onLatest, "latest"),
+    transient: (value) => this.#tell({ ...value, copy: true }, this.#options.onTransient, "transient"),
+  };
 
   // --- parts ---
 
-  #assemble() {
+  #aRunner(parts) {
     const { handlers = {}, onGap, onStreamClosed } = this.#options;
-    this.#runner = new Runner({
+    return new Runner({
       handlers,
       onGap: (gap) => (onGap ? onGap(gap) : console.error("Meanwhile: messages are lost, and there is no onGap", gap)),
       onClosed: (about) => onStreamClosed?.(about),
       onError: (error) => this.#error(error),
+      ...parts,
+    });
+  }
+
+  #assemble() {
+    this.#runner = this.#aRunner({
+      onBegin: (kind, value) => this.#tabs?.copy(kind, value),
       onHandled: (about) => {
         this.#event({ kind: "handled", stream: about.stream, offset: about.upto, ...about.outcome });
         this.#handle({ type: "handled", ...about });
@@ -148,12 +245,19 @@ export class Meanwhile {
     this.#assemble();
     const stored = await this.#load();
     if (life !== this.#life) return; // stopped meanwhile
+    if (!this.#tabs) this.#watch();
+    this.#handle({ type: "start", stored, state: this.#lifecycle.state });
+  }
+
+  #watch() {
     this.#lifecycle.start({
       background: ({ leaving }) => this.#background({ leaving }),
-      foreground: () => this.#handle({ type: "foreground" }),
-      probe: () => this.#handle({ type: "probe" }),
+      foreground: () => this.#foreground(),
+      probe: () => {
+        if (this.#follows) this.#tabs.claim();
+        else this.#handle({ type: "probe" });
+      },
     });
-    this.#handle({ type: "start", stored, state: this.#lifecycle.state });
   }
 
   /** A store that cannot be read (private mode, no room) is replaced by memory, and the app is told. */
@@ -162,28 +266,36 @@ export class Meanwhile {
       return await this.#store.load();
     } catch (error) {
       this.#error(error);
-      this.#store = new MemoryStore();
+      this.#store = new FencedStore(new MemoryStore());
       this.#assemble();
       return await this.#store.load();
     }
   }
 
   #background({ leaving }) {
-    this.#handle({ type: "background", leaving, unstarted: this.#runner.takeBack() });
+    if (!this.#follows) this.#handle({ type: "background", leaving, unstarted: this.#runner.takeBack() });
+    if (leaving) this.#tabs?.leave();
+    else this.#tabs?.hidden();
+  }
+
+  #foreground() {
+    if (this.#follows) this.#tabs.claim();
+    else this.#handle({ type: "foreground" });
   }
 
   #notice(say) {
     return new Promise((resolve) => {
       this.#noticed.push(resolve);
       say();
-      if (!this.#running) this.#effects.noticed();
+      if (!this.#running || this.#follows) this.#effects.noticed();
     });
   }
 
   #request(type, stream) {
+    if (this.#follows) return this.#tabs.ask(type, stream);
     return new Promise((resolve, reject) => {
       const request = (this.#lastRequest += 1);
-      this.#requests.set(request, { resolve, reject });
+      this.#requests.set(request, { type, stream, resolve, reject });
       this.#handle({ type, stream, request });
     });
   }
@@ -255,7 +367,10 @@ export class Meanwhile {
       if (state === "closed") {
         this.#lifecycle.dispose();
         this.#runner.dispose();
+        this.#copies?.dispose();
+        this.#tabs?.dispose();
       }
+      this.#tabs?.tell(state, detail);
       this.#event({ kind: "state", state, detail });
       this.#call(this.#options.onState, state, detail);
     },
@@ -303,6 +418,7 @@ export class Meanwhile {
     const { handlers = {} } = this.#options;
     const handler = Object.hasOwn(handlers, value.name) ? handlers[value.name] : otherwise;
     this.#event({ kind, value });
+    this.#tabs?.copy(kind, value);
     this.#call(handler, value);
   }
 

@@ -20,6 +20,7 @@ export class Runner {
   #onClosed;
   #onHandled;
   #onError;
+  #onBegin;
   #lanes = new Map();
   #waiting = [];
   #over = false;
@@ -27,14 +28,16 @@ export class Runner {
   /**
    * @param {{handlers: Record<string, (message: object) => unknown>, onGap: (gap: object) => unknown,
    *   onClosed: (about: object) => unknown, onError: (error: unknown) => void,
-   *   onHandled: (about: {stream: string, era: number, upto: number, outcome?: Outcome}) => void}} parts
+   *   onHandled: (about: {stream: string, era: number, upto: number, outcome?: Outcome}) => void,
+   *   onBegin?: (kind: Item["kind"], value: object) => void}} parts `onBegin`: goes to the app now
    */
-  constructor({ handlers, onGap, onClosed, onHandled, onError }) {
+  constructor({ handlers, onGap, onClosed, onHandled, onError, onBegin = () => {} }) {
     this.#handlers = handlers;
     this.#onGap = onGap;
     this.#onClosed = onClosed;
     this.#onHandled = onHandled;
     this.#onError = onError;
+    this.#onBegin = onBegin;
   }
 
   /** @param {{stream: string, era: number, item: Item}} about */
@@ -97,11 +100,14 @@ export class Runner {
   async #through(stream, era, item) {
     if (item.kind === "message") {
       const { offset } = item.message;
+      this.#onBegin("message", { redelivered: false, ...item.message, path: item.path });
       this.#onHandled({ stream, era, upto: offset, outcome: await this.#outcome(item) });
     } else if (item.kind === "gap") {
+      this.#onBegin("gap", item.gap);
       await this.#told(() => this.#onGap(item.gap));
       this.#onHandled({ stream, era, upto: item.gap.to });
     } else {
+      this.#onBegin("closed", { stream, head: item.head });
       await this.#told(() => this.#onClosed({ stream, head: item.head }));
     }
   }

@@ -468,7 +468,7 @@ export class Session {
     if (!foreground) this.#become("background", {});
     else if (!this.#streams.live || pending) this.#become("resuming", {});
     else this.#become(this.#polling ? "polling" : "live", {});
-    if (!this.#latestWaits && this.#out.some(({ effect }) => effect === "latest")) {
+    if (!this.#latestWaits && this.#streams.owesLatest) {
       this.#latestWaits = true;
       this.#timer("latest", LATEST_TOGETHER);
     }

@@ -49,6 +49,8 @@ export class IndexedDBStore {
   #factory;
   #opened = null;
 
+  get name() { return this.#name; }
+
   /** @param {string} [name] @param {IDBFactory} [factory] */
   constructor(name = "meanwhile", factory = globalThis.indexedDB) {
     this.#name = name;

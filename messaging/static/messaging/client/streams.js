@@ -225,6 +225,7 @@ export class Streams {
     return Math.min(Infinity, ...this.#all.map((track) => (foreground && track.unacked ? 0 : track.due(now, foreground))));
   }
 
+  get owesLatest() { return this.#all.some((track) => track.owesLatest); }
   flushLatest() { return this.#all.map((track) => track.ackLatest()).filter(Boolean); }
 
   /** `results_saved` */

@@ -117,9 +117,12 @@ export class Track {
     return { type: "ack", stream: this.name, ...(this.epoch === null ? {} : { epoch: this.epoch }), upto: this.#acked };
   }
 
+  /** Whether values were handed over that are not acknowledged; a receipt may have been lost with a connection. */
+  get owesLatest() { return this.#latest.seen > this.#latest.acked; }
+
   /** @returns {object|null} an `ack_latest` frame */
   ackLatest() {
-    if (this.#latest.seen <= this.#latest.acked) return null;
+    if (!this.owesLatest) return null;
     this.#latest.acked = this.#latest.seen;
     return { type: "ack_latest", stream: this.name, version: this.#latest.acked };
   }
