@@ -2,6 +2,8 @@
 export class FakeBrowser {
   #held = new Map(); // name → {tab, lost}
   #queue = [];
+  /** How often a lock was handed out. */
+  granted = 0;
   #channels = new Set();
 
   /** The parts a tab hands to its client. */
@@ -76,6 +78,7 @@ export class FakeBrowser {
       this.#queue.splice(this.#queue.indexOf(request), 1);
       const holding = { tab, lost: reject };
       this.#held.set(name, holding);
+      this.granted += 1;
       this.#run(tab, () => {
         Promise.resolve(take({ name })).then((value) => {
           resolve(value);

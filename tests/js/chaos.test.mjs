@@ -6,21 +6,11 @@ import { test } from "node:test";
 import { Meanwhile, MemoryStore, manualLifecycle } from "../../messaging/static/messaging/client/index.js";
 import { FakeClock } from "./clock.mjs";
 import { FakeServer, problem } from "./fake_server.mjs";
+import { numbers } from "./numbers.mjs";
 
 const WALKS = Number(process.env.WALKS ?? 40);
 const STEPS = 40;
 const NAMES = ["device:phone-1", "room:lobby"];
-
-/** @returns {() => number} 0 ≤ x < 1, the same for the same seed (mulberry32) */
-function numbers(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 class World {
   clock = new FakeClock();
