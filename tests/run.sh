@@ -29,9 +29,11 @@ else
   echo "Left out, the tests on PostgreSQL and Redis: $missing"
 fi
 
-"$python" -m pytest "$@"
+failed=0
+"$python" -m pytest "$@" || failed=$?
 if [ ${#engines[@]} -gt 0 ]; then
   echo "And again on PostgreSQL and Redis:"
   # Left out: what touches no database, and what brings its own engines.
-  "${engines[@]}" "$python" -m pytest -m "not browser" --ignore=tests/protocol --ignore=tests/engines "$@"
+  "${engines[@]}" "$python" -m pytest -m "not browser" --ignore=tests/protocol --ignore=tests/engines "$@" || failed=$?
 fi
+exit $failed
