@@ -66,7 +66,7 @@ def tab(context: BrowserContext) -> Iterator[Any]:
 
 
 def until(page: Page, expression: str, argument: Any = None) -> None:
-    page.wait_for_function(expression, arg=argument, timeout=15_000)
+    page.wait_for_function(expression, arg=argument, timeout=15_000, polling=50)  # hidden pages draw no frames
 
 
 def until_handled(page: Page, phone: Phone, count: int) -> None:
@@ -114,6 +114,38 @@ def test_the_tab_in_front_leads_and_when_it_is_closed_the_other_goes_on_each_mes
         *[["first", offset] for offset in range(11, 21)],
     ]
     until_state(first, "live")
+
+
+def test_a_leader_that_the_browser_freezes_hands_on_and_follows_when_it_wakes(
+    context: BrowserContext, tab: Any, phone: Phone
+) -> None:
+    second = tab()
+    phone.open(second, tabs="share", tab="second")
+    until_state(second, "live")
+    first = tab()
+    phone.open(first, tabs="share", tab="first")
+    until_state(first, "live")
+    phone.publish(3)
+    until_handled(first, phone, 3)
+    front = tab()
+    until_state(first, "background")
+
+    browser = context.new_cdp_session(first)
+    browser.send("Page.setWebLifecycleState", {"state": "frozen"})
+    until_state(second, "background")
+    second.bring_to_front()
+    phone.publish(3)
+    until_handled(second, phone, 6)
+    browser.send("Page.setWebLifecycleState", {"state": "active"})
+    until_state(first, "follower")
+    phone.publish(3)
+    until_handled(second, phone, 9)
+    front.close()
+
+    assert phone.handled(second) == [
+        *[["first", offset] for offset in range(1, 4)],
+        *[["second", offset] for offset in range(4, 10)],
+    ]
 
 
 def test_without_websockets_it_polls_and_goes_back_to_the_socket_with_nothing_lost_or_doubled(
