@@ -2,7 +2,7 @@
  * The device's side of Meanwhile. The only part that knows all the others: it hands events to the session, and does
  * what the session says.
  */
-import { Runner } from "./runner.js";
+import { App } from "./app.js";
 import { Session } from "./session.js";
 import { IndexedDBStore, MemoryStore } from "./store.js";
 import { manualLifecycle, pageLifecycle, systemClock } from "./lifecycle.js";
@@ -44,6 +44,7 @@ const YIELD_WITHIN = 2_000;
 
 export class Meanwhile {
   #options;
+  #app;
   #clock;
   #lifecycle;
   #storage;
@@ -73,6 +74,7 @@ export class Meanwhile {
   constructor(options) {
     if (typeof options?.getToken !== "function") throw new TypeError("getToken is missing");
     this.#options = options;
+    this.#app = new App(options);
     this.#clock = options.clock ?? systemClock;
     this.#lifecycle = options.lifecycle ?? (globalThis.document ? pageLifecycle({ clock: this.#clock }) : manualLifecycle());
     this.#store = this.#storage = options.storage ?? (globalThis.indexedDB ? new IndexedDBStore() : new MemoryStore());
@@ -160,7 +162,7 @@ export class Meanwhile {
 
   #follow() {
     this.#handle({ type: "follow" });
-    this.#copies = this.#aRunner({ onHandled: () => {} });
+    this.#copies = this.#app.runner({ onHandled: () => {} });
     this.#watch();
     this.#tabs.start();
   }
@@ -202,37 +204,26 @@ export class Meanwhile {
     },
     gap: (gap) => this.#copies.run({ stream: gap.stream, era: 0, item: { kind: "gap", gap: { ...gap, copy: true } } }),
     closed: ({ stream, head }) => this.#copies.run({ stream, era: 0, item: { kind: "closed", head } }),
-    latest: (value) => this.#tell({ ...value, copy: true }, this.#options.onLatest, "latest"),
-    transient: (value) => this.#tell({ ...value, copy: true }, this.#options.onTransient, "transient"),
+    latest: (value) => this.#app.tell("latest", { ...value, copy: true }),
+    transient: (value) => this.#app.tell("transient", { ...value, copy: true }),
   };
 
   // --- parts ---
 
-  #aRunner(parts) {
-    const { handlers = {}, onGap, onStreamClosed } = this.#options;
-    return new Runner({
-      handlers,
-      onGap: (gap) => (onGap ? onGap(gap) : console.error("Meanwhile: messages are lost, and there is no onGap", gap)),
-      onClosed: (about) => onStreamClosed?.(about),
-      onError: (error) => this.#error(error),
-      ...parts,
-    });
-  }
-
   #assemble() {
-    this.#runner = this.#aRunner({
+    this.#runner = this.#app.runner({
       onBegin: (kind, value) => this.#tabs?.copy(kind, value),
       onHandled: (about) => {
-        this.#event({ kind: "handled", stream: about.stream, offset: about.upto, ...about.outcome });
+        this.#app.event({ kind: "handled", stream: about.stream, offset: about.upto, ...about.outcome });
         this.#handle({ type: "handled", ...about });
       },
     });
     this.#writer = new Writer({
       store: this.#store,
       clock: this.#clock,
-      onError: (error) => this.#error(error),
+      onError: (error) => this.#app.error(error),
       onSaved: ({ streams }) => {
-        this.#event({ kind: "stored", streams });
+        this.#app.event({ kind: "stored", streams });
         this.#handle({ type: "saved", streams });
       },
     });
@@ -265,7 +256,7 @@ export class Meanwhile {
     try {
       return await this.#store.load();
     } catch (error) {
-      this.#error(error);
+      this.#app.error(error);
       this.#store = new FencedStore(new MemoryStore());
       this.#assemble();
       return await this.#store.load();
@@ -303,13 +294,13 @@ export class Meanwhile {
   // --- events in, effects out ---
 
   #heard(event) {
-    if (event.type === "frame") this.#event({ kind: "received", frame: event.frame });
+    if (event.type === "frame") this.#app.event({ kind: "received", frame: event.frame });
     this.#handle(event);
   }
 
   #pulled(event) {
     if (event.type === "pull_delayed") {
-      this.#event({ kind: "delayed", stream: event.stream, code: event.error.code, retryInMs: event.retryInMs });
+      this.#app.event({ kind: "delayed", stream: event.stream, code: event.error.code, retryInMs: event.retryInMs });
     } else this.#handle(event);
   }
 
@@ -328,7 +319,7 @@ export class Meanwhile {
     try {
       return this.#session.handle(event, now);
     } catch (error) {
-      this.#error(error);
+      this.#app.error(error);
       if (event.type !== "frame") return [];
       // a frame that is not of the protocol: begin anew
       return this.#session.handle({ type: "closed", connection: event.connection, code: 4000, reason: "not_understood" }, now);
@@ -347,22 +338,22 @@ export class Meanwhile {
       this.#link = this.#socket;
     },
     send: ({ frame }) => {
-      this.#event({ kind: "sent", frame: frame.token === undefined ? frame : { ...frame, token: "…" } });
+      this.#app.event({ kind: "sent", frame: frame.token === undefined ? frame : { ...frame, token: "…" } });
       this.#link.send(frame);
     },
     timer: ({ name, ms }) => this.#timers.set(name, ms),
     cancel: ({ name }) => this.#timers.cancel(name),
     pull: ({ effect, ...wanted }) => {
-      this.#event({ kind: "pull", ...wanted });
+      this.#app.event({ kind: "pull", ...wanted });
       this.#puller.pull(wanted);
     },
     stop_pulls: ({ stream }) => this.#puller.stop(stream),
     run: (about) => this.#runner.run(about),
     clear: ({ stream }) => this.#runner.clear(stream),
     save: ({ effect, ...changes }) => this.#writer.save(changes),
-    latest: ({ value }) => this.#tell(value, this.#options.onLatest, "latest"),
-    transient: ({ value }) => this.#tell(value, this.#options.onTransient, "transient"),
-    note: ({ effect, ...event }) => this.#event(event),
+    latest: ({ value }) => this.#tell("latest", value),
+    transient: ({ value }) => this.#tell("transient", value),
+    note: ({ effect, ...event }) => this.#app.event(event),
     state: ({ state, detail }) => {
       if (state === "closed") {
         this.#lifecycle.dispose();
@@ -371,8 +362,7 @@ export class Meanwhile {
         this.#tabs?.dispose();
       }
       this.#tabs?.tell(state, detail);
-      this.#event({ kind: "state", state, detail });
-      this.#call(this.#options.onState, state, detail);
+      this.#app.state(state, detail);
     },
     noticed: () => { for (const resolve of this.#noticed.splice(0)) resolve(); },
     answer: ({ request, value, error }) => {
@@ -384,8 +374,13 @@ export class Meanwhile {
     beacon: ({ effect, ...notice }) => {
       if (this.#token !== null) this.#api.notice(notice, this.#token).catch(() => {}); // a hint only
     },
-    error: ({ error }) => this.#error(error),
+    error: ({ error }) => this.#app.error(error),
   };
+
+  #tell(kind, value) {
+    this.#tabs?.copy(kind, value);
+    this.#app.tell(kind, value);
+  }
 
   // --- tokens ---
 
@@ -410,41 +405,5 @@ export class Meanwhile {
     if (typeof token !== "string" || !token) throw new TypeError("getToken gave no token");
     this.#token = token;
     return token;
-  }
-
-  // --- the app's callbacks: what they throw is theirs ---
-
-  #tell(value, otherwise, kind) {
-    const { handlers = {} } = this.#options;
-    const handler = Object.hasOwn(handlers, value.name) ? handlers[value.name] : otherwise;
-    this.#event({ kind, value });
-    this.#tabs?.copy(kind, value);
-    this.#call(handler, value);
-  }
-
-  #call(callback, ...about) {
-    try {
-      Promise.resolve(callback?.(...about)).catch((error) => this.#error(error));
-    } catch (error) {
-      this.#error(error);
-    }
-  }
-
-  #error(error) {
-    this.#event({ kind: "error", error });
-    try {
-      if (this.#options.onError) this.#options.onError(error);
-      else console.error("Meanwhile:", error);
-    } catch (second) {
-      console.error("Meanwhile: onError failed", second);
-    }
-  }
-
-  #event(event) {
-    try {
-      this.#options.onEvent?.(event);
-    } catch (error) {
-      console.error("Meanwhile: onEvent failed", error);
-    }
   }
 }
