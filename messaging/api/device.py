@@ -18,7 +18,6 @@ from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import CURSOR, FOR_DEVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
 from messaging.live.limits import rule
-from messaging.live.limits import rule
 from messaging.log import pending, reading
 from messaging.log.pending import Asked
 from messaging.log.presence import Here, NoticeGiven, Polling
@@ -34,10 +33,6 @@ class DeviceView(CrossOrigin):
     """For devices: `Authorization: Bearer DEVICE_TOKEN`."""
 
     authentication_classes = (DeviceAuthentication,)
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        self.spend(request, (rule("device", device_of(request).pk), 1))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -36,7 +36,7 @@ def start_of_return(
 
 
 def start_of_newcomer(*, head: int, tail: int, after: int) -> int:
-    """After which offset a newcomer begins: as far back as asked for, never before what is stored (P7: no lost past)."""
+    """After which offset a newcomer begins: as far back as asked for, never before what is stored (P7)."""
     return min(head, max(after, tail - 1))
 
 
