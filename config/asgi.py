@@ -10,6 +10,15 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+
+if settings.ENVIRONMENT_PROBLEMS:
+    # Servers that load this file directly run no system checks (meanwhile.E001).
+    raise ImproperlyConfigured(
+        "; ".join(f"{one.name}={one.value!r} makes no sense. {one.hint}" for one in settings.ENVIRONMENT_PROBLEMS)
+    )
+
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from config.http import OneHopHandler  # noqa: E402

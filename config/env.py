@@ -46,7 +46,7 @@ def flag(name: str, default: bool, help: str) -> bool:
 
 
 def number(name: str, default: float, help: str, *, least: float, most: float) -> float:
-    value = text(name, f"{default:g}", help)
+    value = text(name, f"{default:.15g}", help)
     try:
         read = float(value)
     except ValueError:

@@ -144,6 +144,13 @@ DATABASES = {"default": database(DATABASE_URL)}
 
 # --- Between processes ----------------------------------------------------------------------------------------------
 REDIS_URL = env.text("REDIS_URL", "", "redis://host:6379/0: wake-ups between processes. Empty: one process only.")
+WEB_CONCURRENCY = env.integer(
+    "WEB_CONCURRENCY",
+    1,
+    "How many processes share this configuration. Starts none; a check compares it with REDIS_URL.",
+    least=1,
+    most=10_000,
+)
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -238,24 +245,6 @@ MEANWHILE_WINDOW_BYTES = env.integer(
 )
 MEANWHILE_FRAME_RATE = env.integer("MEANWHILE_FRAME_RATE", 100, "Frames a second of a device.", least=1, most=100_000)
 MEANWHILE_FRAME_BURST = env.integer("MEANWHILE_FRAME_BURST", 200, "Frames at once of a device.", least=1, most=100_000)
-MEANWHILE_RATE_PUBLISH = env.integer(
-    "MEANWHILE_RATE_PUBLISH", 200_000, "Messages a second of a service key (times streams).", least=1, most=10**9
-)
-MEANWHILE_RATE_READ = env.integer(
-    "MEANWHILE_RATE_READ", 2000, "Reading requests a second of a service key.", least=1, most=10**9
-)
-MEANWHILE_RATE_MANAGE = env.integer(
-    "MEANWHILE_RATE_MANAGE", 2000, "Changing requests a second of a service key.", least=1, most=10**9
-)
-MEANWHILE_RATE_DEVICE = env.integer(
-    "MEANWHILE_RATE_DEVICE", 500, "HTTP requests a second of a device.", least=1, most=10**9
-)
-MEANWHILE_RATE_BYTES = env.integer(
-    "MEANWHILE_RATE_BYTES", 256 * 1024 * KIB, "Published bytes a second of an app.", least=KIB, most=10**12
-)
-MEANWHILE_APP_CONNECTIONS = env.integer(
-    "MEANWHILE_APP_CONNECTIONS", 100_000, "Open sockets of an app.", least=1, most=10**7
-)
 MEANWHILE_RATE_PUBLISH = env.integer(
     "MEANWHILE_RATE_PUBLISH", 200_000, "Messages a second of a service key (times streams).", least=1, most=10**9
 )

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync
@@ -77,6 +78,9 @@ class Node:
         self.door: Together[str, OpenedToken] = Together(self.reader, open_tokens, most=256)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
+        #: Whether another process works on this database that no wake-up reaches.
+        self.neighbours = False
+        self._since: datetime | None = None
         self._rounds: list[asyncio.Task[None]] = []
         self._looking: asyncio.Task[None] | None = None
         self._fresh: set[int] = set()
@@ -267,6 +271,16 @@ class Node:
         await self.reader.ask(lambda: presence.expire(effects, lease=settings.MEANWHILE_SILENCE + 3 * RENEW))
         self._pass_on(effects)
         await self.reader.ask(lineage.sync)
+        if not self.wakeups.shared:
+            self.neighbours = await self.reader.ask(self._look_for_neighbours)
+
+    def _look_for_neighbours(self) -> bool:
+        if self._since is None:
+            self._since = sql.now()
+        found = lineage.started_elsewhere() or presence.held_elsewhere(self.name, since=self._since)
+        if found and not self.neighbours:
+            logger.warning("another process works on this database, and wake-ups do not reach it: set REDIS_URL")
+        return found
 
     async def _count_online(self) -> None:
         effects = Effects()

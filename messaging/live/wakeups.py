@@ -136,6 +136,11 @@ class Wakeups:
         self._last_beat = 0.0
         self.working = True
 
+    @property
+    def shared(self) -> bool:
+        """Whether there is a layer that other processes are on."""
+        return self._layer is not None
+
     async def start(self) -> None:
         if self._layer is None:
             return

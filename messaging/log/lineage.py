@@ -92,6 +92,12 @@ def installation() -> str:
     return str(found[0][0]) if found else _row().installation
 
 
+def started_elsewhere() -> bool:
+    """Whether another process has started on this file since this one did (SQLite; PostgreSQL: never)."""
+    file = None if sql.is_postgres() else _side_file()
+    return bool(file and file.nonce and not sql.run("SELECT 1 FROM messaging_lineage WHERE origin = %s", file.nonce))
+
+
 def count(stored: int) -> int:
     """Counts what an append stores. → what has ever been stored, for `remember`; 0 where that is not needed.
 
@@ -123,6 +129,8 @@ def close() -> None:
     try:
         sync()
         if not sql.is_postgres():
+            # Whoever reads at this moment is not waited for: then it is for the next end.
+            sql.run("PRAGMA busy_timeout=200")
             sql.run("PRAGMA wal_checkpoint(TRUNCATE)")
     except (OSError, DatabaseError) as error:
         logger.warning("not settled at the end: %s", type(error).__name__)
@@ -196,6 +204,8 @@ class _SideFile:
         self._dirty = False
         self._failed = False
         self._mark = 0
+        #: The one this process wrote.
+        self.nonce = ""
 
     def read(self) -> tuple[list[str], int] | None:
         """(nonces, mark), or None where there is no file that can be read."""
@@ -219,7 +229,7 @@ class _SideFile:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-            self._mark, self._dirty = mark, False
+            self._mark, self._dirty, self.nonce = mark, False, nonces[-1]
 
     def write_mark(self, mark: int) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -282,6 +282,18 @@ def expire(effects: Effects, *, lease: float) -> int:
     # Where the leave delay is longer than the lease.
     online.count_later([device for (device,) in gone])
     return len(gone)
+
+
+def held_elsewhere(node: str, *, since: datetime) -> bool:
+    """Whether another process than this node has renewed a lease since a moment."""
+    return bool(
+        sql.run(
+            "SELECT 1 FROM messaging_presence WHERE state <> 'offline' AND node <> '' AND node <> %s"
+            f" AND last_seen > {sql.moment()} LIMIT 1",
+            node,
+            sql.stamp(since),
+        )
+    )
 
 
 class Finished(Struct):
