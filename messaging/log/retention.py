@@ -165,8 +165,11 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
         sql.packed((offset,) for offset in offsets),
         stream_id,
     )
+    # Locked: results that come at this moment are told before or after, not as well.
     waiting = sql.run(
-        "SELECT device_id, processed FROM messaging_subscription WHERE stream_id = %s ORDER BY id", stream_id
+        "SELECT u.device_id, u.processed FROM messaging_subscription u WHERE u.stream_id = %s"
+        f" ORDER BY u.id{sql.lock('u')}",
+        stream_id,
     )
     slowest = min((processed for _, processed in waiting), default=None)
     missed = [row for row in stored if slowest is not None and row[0] > slowest]
