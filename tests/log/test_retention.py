@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 from pytest_django import Settings
 
@@ -107,3 +108,16 @@ def test_a_round_is_bounded(world: World, phone: Device, tablet: Device, gifts: 
 def test_runs_are_unbroken() -> None:
     assert runs([1, 2, 3, 7, 9, 10]) == [(1, 3), (7, 7), (9, 10)]
     assert runs([]) == []
+
+
+def test_the_command_removes_until_nothing_is_left(
+    world: World, phone: Device, tablet: Device, gifts: Stream, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.MEANWHILE_GRACE = 0
+    processed(phone, "room:lobby", 4)
+    processed(tablet, "room:lobby", 3)
+
+    call_command("clean")
+
+    assert capsys.readouterr().out == "Removed: 3 processed by all, 0 expired, 0 of overflow.\n"
+    assert list(Message.objects.values_list("offset", flat=True)) == [4]

@@ -1,0 +1,23 @@
+"""Retention as a command, for cron or for a server that runs with MEANWHILE_CLEANUP_INTERVAL=0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from messaging.live import node
+from messaging.log import retention
+from messaging.log.effects import Effects
+
+
+class Command(BaseCommand):
+    help = "Removes what every subscriber has processed (after the grace), what has expired, and what is too much."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        effects = Effects()
+        removed = retention.clean_all(effects)
+        node.announce(effects)
+        self.stdout.write(
+            f"Removed: {removed.processed} processed by all, {removed.expired} expired, {removed.overflow} of overflow."
+        )

@@ -1,0 +1,88 @@
+"""The consumers by themselves, with Channels' communicator: no server in between."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from channels.testing import WebsocketCommunicator
+
+from apps_registry.models import Device
+from apps_registry.services import create_key, issue_token
+from config.asgi import application
+from messaging.live.node import Node
+from tests.conftest import World
+
+
+async def opened(path: str, **hello: Any) -> tuple[WebsocketCommunicator, dict[str, Any]]:
+    """A connection that has said hello, and the first frame it got."""
+    socket = WebsocketCommunicator(application, path, subprotocols=["meanwhile.v1.json"])
+    connected, subprotocol = await socket.connect()
+    assert (connected, subprotocol) == (True, "meanwhile.v1.json")
+    await socket.send_json_to({"type": "hello", **hello})
+    return socket, await socket.receive_json_from()
+
+
+async def test_a_published_message_is_pushed_and_its_result_saved(node: Node, world: World, phone: Device) -> None:
+    _, key = await node.reader.ask(lambda: create_key(service=world.game, scopes=["publish"]))
+    token, _ = issue_token(device=phone, life=60)
+    device, welcome = await opened("/ws/device", token=token, state_seq=1, resume="pull")
+    service, _ = await opened("/ws/service", key=key)
+
+    drafts = [{"to": "device:phone", "name": "turn", "data": {"to": "north"}}]
+    await service.send_json_to({"type": "publish", "id": 1, "messages": drafts})
+    published = await service.receive_json_from()
+    pushed = await device.receive_json_from()
+    await device.send_json_to({"type": "results", "id": 2, "stream": "device:phone", "upto": 1})
+    saved = await device.receive_json_from()
+    await device.disconnect()
+    await service.disconnect()
+    await node.detach()
+
+    assert welcome["type"] == "welcome"
+    assert published == {"type": "published", "re": 1, "items": [{"stream": "device:phone", "offset": 1}]}
+    assert (pushed["type"], pushed["offset"], pushed["data"]) == ("message", 1, {"to": "north"})
+    assert saved == {"type": "results_saved", "re": 2, "stream": "device:phone", "processed": 1}
+
+
+async def test_background_and_foreground_notices_are_answered(node: Node, world: World, phone: Device) -> None:
+    token, _ = issue_token(device=phone, life=60)
+    device, _ = await opened("/ws/device", token=token, state_seq=1, resume="pull")
+
+    await device.send_json_to({"type": "notice", "id": 3, "state": "background", "state_seq": 2})
+    away = await device.receive_json_from()
+    await device.send_json_to({"type": "notice", "id": 4, "state": "foreground", "state_seq": 3})
+    back = await device.receive_json_from()
+    await device.disconnect()
+    await node.detach()
+
+    assert (away["re"], away["state"], away["streams"]) == (3, "background", [])
+    assert (back["re"], back["state"]) == (4, "foreground")
+    assert {one["stream"]: one["cut"] for one in back["streams"]} == {
+        "device:phone": 0,
+        "room:lobby": 0,
+        "user:ann": 0,
+    }
+
+
+async def test_a_consumer_has_no_channel_of_its_own(node: Node, world: World, phone: Device) -> None:
+    token, _ = issue_token(device=phone, life=60)
+    device, _ = await opened("/ws/device", token=token)
+    session = node.hub.sessions[phone.pk]
+
+    assert not hasattr(session.link, "channel_name")
+    await device.disconnect()
+    await node.detach()
+
+
+async def test_a_bad_first_frame_is_answered_and_closed(node: Node) -> None:
+    socket = WebsocketCommunicator(application, "/ws/device")
+    await socket.connect()
+    await socket.send_to(text_data="nonsense")
+
+    bye = json.loads(await socket.receive_from())
+    closed = await socket.receive_output()
+    await node.detach()
+
+    assert (bye["type"], bye["code"]) == ("bye", "hello_expected")
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4501)
