@@ -115,7 +115,9 @@ def durable(databases: Sequence[str] | None = None, **_: Any) -> Iterator[CheckM
     except DatabaseError:
         return  # not there, or not migrated: others say so
     finally:
-        connections["default"].close_if_unusable_or_obsolete()
+        # Inside somebody's transaction the connection is theirs: closing it would end that, too.
+        if not connections["default"].in_atomic_block:
+            connections["default"].close_if_unusable_or_obsolete()
     if lacking and settings.MEANWHILE_REQUIRE_DURABLE:
         yield Error(
             f"The database does not wait for the disk: {lacking}. A power failure loses what was confirmed.",
