@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -197,6 +197,25 @@ def write_results(rows: Iterable[_Row], effects: Effects) -> None:
         f" r.status, r.code, r.detail, r.value, {sql.moment()} FROM {source}",
         sql.stamp(sql.now()),
         sql.packed(written),
+    )
+
+
+def hold(receipts: Sequence[Receipt], places: Collection[tuple[int, str]]) -> None:
+    """Locks all subscriptions that a transaction will touch, in id order: those of receipts, and (device, stream name).
+
+    Else one process locks by its receipts what another has locked by its results, and the other way round: a device
+    may have an acknowledgement under way at one while it reports at the other.
+    """
+    if not sql.is_postgres() or len(receipts) + len(places) < 2:
+        return
+    ids, names = sql.rows("r", id="bigint"), sql.rows("p", device_id="bigint", name="text")
+    sql.run(
+        f"SELECT u.id FROM messaging_subscription u WHERE u.id IN (SELECT r.id FROM {ids}"
+        f" UNION ALL SELECT v.id FROM {names}"
+        " JOIN messaging_subscription v ON v.device_id = p.device_id"
+        f" JOIN messaging_stream s ON s.id = v.stream_id AND s.name = p.name) ORDER BY u.id{sql.lock('u')}",
+        sql.packed({(receipt.subscription_id,) for receipt in receipts}),
+        sql.packed(places),
     )
 
 

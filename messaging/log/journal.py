@@ -84,6 +84,32 @@ VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
     presence.Departure: _leave,
 }
 
+#: Those that touch subscriptions, and those that touch devices' presence: locked together before the first of each.
+_READERS = (cursors.Receipt, cursors.Report, Leaving)
+_DEVICES = (
+    presence.Arrival,
+    presence.NoticeGiven,
+    presence.Finished,
+    presence.Polling,
+    presence.Lease,
+    presence.Departure,
+)
+
+
+def _hold_subscriptions(bodies: Sequence[Any]) -> None:
+    receipts = [body for body in bodies if isinstance(body, cursors.Receipt)]
+    cursors.hold(receipts, {(body.device_id, body.stream) for body in bodies if not isinstance(body, cursors.Receipt)})
+
+
+def _hold_devices(bodies: Sequence[Any]) -> None:
+    presence.hold({body.device_id for body in bodies})
+
+
+_HOLDS: dict[type[Any], tuple[tuple[type[Any], ...], Callable[[Sequence[Any]], None]]] = {
+    **dict.fromkeys(_READERS, (_READERS, _hold_subscriptions)),
+    **dict.fromkeys(_DEVICES, (_DEVICES, _hold_devices)),
+}
+
 #: Where tests kill this process: after a commit, before anybody was told of it.
 _COMMITTED: dict[type[Any], str] = {
     answers.Request: "publish.after_commit",
@@ -223,14 +249,14 @@ class Journal:
         self._tell(batch, outcomes, effects)
 
     def _attempt(self, batch: list[Command], effects: Effects) -> list[Outcome]:
-        """One transaction; once more if the database was locked or the connection had died. Not if the commit itself
-        failed: it may have been done, and a second time would store everything twice.
+        """One transaction; once more if the database was locked or the connection had died. Not if nobody knows how the
+        commit went: it may have been done, and a second time would store everything twice.
         """
         try:
             return self._transaction(batch, effects)
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError) as error:
             connection.close()
-            if self._in_doubt:
+            if self._in_doubt and not _undone(error):
                 raise
             effects.clear()
             return self._transaction(batch, effects)
@@ -246,8 +272,13 @@ class Journal:
             lineage.verify()
             self.verified = True
         with transaction.atomic():
+            held: set[Any] = set()
             for kind, verb in VERBS.items():
                 if places := by_verb.get(kind):
+                    if kind in _HOLDS and kind not in held:
+                        kinds, hold = _HOLDS[kind]
+                        held.update(kinds)
+                        hold([batch[place].body for one in kinds for place in by_verb.get(one, ())])
                     found = verb([batch[place].body for place in places], effects)
                     for place, outcome in zip(places, found, strict=True):
                         outcomes[place] = outcome
@@ -270,6 +301,13 @@ class Journal:
                 finished.append((command.done, outcome))
         if effects or finished:
             self._committed(effects, finished)
+
+
+def _undone(error: Exception) -> bool:
+    """Whether the database itself said that it took the transaction back: a deadlock, a lock not had in time."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
+    return str(state).startswith(("40", "SQLITE_BUSY"))
 
 
 def _failure(error: Exception) -> ProtocolError:

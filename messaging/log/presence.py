@@ -213,6 +213,18 @@ def leave(departures: Sequence[Departure], effects: Effects) -> None:
     )
 
 
+def hold(devices: Collection[int]) -> None:
+    """Locks the presence of all devices that a transaction will touch, in device order (see `cursors.hold`)."""
+    if not sql.is_postgres() or len(devices) < 2:
+        return
+    source = sql.rows("r", id="bigint")
+    sql.run(
+        "SELECT p.device_id FROM messaging_presence p"
+        f" WHERE p.device_id IN (SELECT r.id FROM {source}) ORDER BY p.device_id{sql.lock('p')}",
+        sql.packed({(device,) for device in devices}),
+    )
+
+
 class Lease(Struct):
     """A connection that was heard of."""
 

@@ -40,7 +40,8 @@ def packed(values: Iterable[Sequence[Any]]) -> str:
 
 def lock(of: str) -> str:
     """Row locks where the engine has them. SQLite's writer holds the whole database since BEGIN IMMEDIATE."""
-    return f" FOR UPDATE OF {of}" if is_postgres() else ""
+    # NO KEY: whoever inserts a row that refers to one of these has its foreign key checked and must not wait for us.
+    return f" FOR NO KEY UPDATE OF {of}" if is_postgres() else ""
 
 
 def time_text(column: str) -> str:
