@@ -162,7 +162,9 @@ async def test_one_that_floods_is_sent_away_and_nobody_else_waits(house: House, 
     flooder.resume_reading()
     code = await flooder.ending()
 
-    assert code == 4029
+    # What the flooder still sends into the closed connection makes the system reset it, and a reset may overtake the
+    # close frame: daphne, which reads no further, is where that was seen.
+    assert code == 4029 or (house.server.kind == "daphne" and code is None)
     assert came - said < 2
 
 
