@@ -11,8 +11,9 @@ from typing import Any
 
 from messaging import failpoints
 from messaging.live.reader import Reader, Together
-from messaging.live.session import Session, Way
+from messaging.live.session import Session
 from messaging.live.stream import LiveStream
+from messaging.live.way import Way
 from messaging.log import reading
 from messaging.log.effects import Effects
 from messaging.log.journal import Journal
@@ -314,7 +315,7 @@ class Hub:
             way.fetching = False
             way.session.pump()
         for session in self.sessions.values():
-            if session.owing:
+            if session.values.owing:
                 self._pay(session)
 
     def owe(self, session: Session) -> None:
@@ -323,20 +324,21 @@ class Hub:
         self._pay(session)
 
     def _pay(self, session: Session) -> None:
-        if session.owing and not session.paying:
-            session.paying = True
+        if session.values.owing and not session.values.paying:
+            session.values.paying = True
             self.run(self._read_owed(session))
 
     async def _read_owed(self, session: Session) -> None:
         """A page at a time, while the transport takes it: what a client does not read stays in the database (P8)."""
+        values = session.values
         try:
-            while session.owing and not session.over and not session.link.blocked:
-                owed, debts = session.owed(), session.debts
+            while values.owing and not session.over and not session.link.blocked:
+                owed, debts = values.owed(), values.debts
                 found = await self._reader.ask(partial(reading.unread_values, owed, after=owed, limit=VALUES))
-                if debts == session.debts:
-                    session.unread(found, complete=sum(map(len, found.values())) < VALUES)
+                if debts == values.debts and not session.over:
+                    values.pay(found, complete=sum(map(len, found.values())) < VALUES)
         finally:
-            session.paying = False
+            values.paying = False
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine on the loop and keeps hold of it; a refusal by the database is left to the repair round."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from messaging.log.effects import Appended, Item
 
 if TYPE_CHECKING:
-    from messaging.live.session import Way
+    from messaging.live.way import Way
 
 
 class LiveStream:

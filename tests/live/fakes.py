@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from messaging.live.session import Session, Way
+from messaging.live.session import Session
 from messaging.live.stream import LiveStream
+from messaging.live.way import Way
 from messaging.log.effects import Appended, Item
 from messaging.log.presence import Here
 from messaging.log.reading import Entry, Range

@@ -228,15 +228,15 @@ def test_values_that_are_owed_wait_for_a_blocked_transport() -> None:
     place.session.owe()
     place.link.blocked_after = 1
 
-    place.session.unread({1: owed(1, 2)}, complete=False)
-    before = place.session.owed()
+    place.session.values.pay({1: owed(1, 2)}, complete=False)
+    before = place.session.values.owed()
     place.link.blocked_after = None
     place.link.blocked = False
-    place.session.unread({1: owed(2, 3)}, complete=True)
+    place.session.values.pay({1: owed(2, 3)}, complete=True)
 
     assert before == {1: 1}
     assert [frame["version"] for frame in place.link.take()] == [1, 2, 3]
-    assert place.session.owed() == {}
+    assert place.session.values.owed() == {}
 
 
 steps = st.lists(
