@@ -290,7 +290,7 @@ MEANWHILE_BACKLOG_SOFT = env.integer(
 MEANWHILE_LEAVE_DELAY = env.number(
     "MEANWHILE_LEAVE_DELAY",
     15,
-    "How long a member that went offline still counts as on line in its rooms (s).",
+    "How long a device must be away before services hear `offline` and its rooms count it no more (s).",
     least=0,
     most=3600,
 )

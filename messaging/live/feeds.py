@@ -101,7 +101,7 @@ class ResultFollower(Follower):
 
 
 class PresenceFollower(Follower):
-    """The presence of an app's devices: the newest state of each that changed.
+    """The presence of an app's devices: the newest state of each that is told (`log/whereabouts.py`).
 
     The cursor is a moment. What bears an earlier one may be committed later, so a little before it is read again, and
     what was told is remembered for as long.
@@ -117,19 +117,19 @@ class PresenceFollower(Follower):
         floor = max(self._begin, self._since - timedelta(seconds=LATE))
         place: tuple[datetime, int] = (floor, 0)
         while rows := await self._read(place):
-            for device_id, device, state, changed_at in rows:
+            for device_id, device, state, since, told_at in rows:
                 if self.link.blocked or self.over:
                     return True
-                if self._told.get(device_id) != changed_at:
-                    self.link.send(wire.frame("presence", device=device, state=state, at=wire.instant(changed_at)))
-                    self._told[device_id] = changed_at
-                self._since = max(self._since, changed_at)
-            place = (rows[-1][3], rows[-1][0])
+                if self._told.get(device_id) != told_at:
+                    self.link.send(wire.frame("presence", device=device, state=state, at=wire.instant(since)))
+                    self._told[device_id] = told_at
+                self._since = max(self._since, told_at)
+            place = (rows[-1][-1], rows[-1][0])
         kept = self._since - timedelta(seconds=LATE)
         self._told = {device: moment for device, moment in self._told.items() if moment >= kept}
         return False
 
-    def _read(self, place: tuple[datetime, int]) -> asyncio.Future[list[tuple[int, str, str, datetime]]]:
+    def _read(self, place: tuple[datetime, int]) -> asyncio.Future[list[tuple[int, str, str, datetime, datetime]]]:
         changed = Presence.objects.changes(app_id=self._app_id, after=place)
         return self.reader.ask(lambda: list(changed[:PAGE]))
 

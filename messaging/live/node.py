@@ -24,7 +24,7 @@ from messaging.live.reader import Reader, Together
 from messaging.live.repair import Caller
 from messaging.live.shared import Shared
 from messaging.live.wakeups import Wakeups
-from messaging.log import lineage, online, presence, retention, sql
+from messaging.log import lineage, online, presence, retention, sql, whereabouts
 from messaging.log.effects import Effects
 from messaging.log.journal import Finished, Journal
 from messaging.protocol.errors import ProtocolError
@@ -99,7 +99,8 @@ class Node:
             asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, self._repair)),
             asyncio.create_task(self._round(RENEW, self._renew)),
         ]
-        self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, self._count_online)))
+        for work in (self._count_online, self._tell_departures):
+            self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, work)))
         if settings.MEANWHILE_CLEANUP_INTERVAL:
             self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_CLEANUP_INTERVAL, self._clean)))
 
@@ -285,6 +286,11 @@ class Node:
     async def _count_online(self) -> None:
         effects = Effects()
         await self.reader.ask(lambda: online.publish_due(effects))
+        self._pass_on(effects)
+
+    async def _tell_departures(self) -> None:
+        effects = Effects()
+        await self.reader.ask(lambda: whereabouts.tell_due(effects))
         self._pass_on(effects)
 
     async def _clean(self) -> None:

@@ -10,7 +10,7 @@ from django.db import transaction
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import online, sql
+from messaging.log import online, sql, whereabouts
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry, entries
 from messaging.protocol import rules
@@ -114,7 +114,7 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     _interrupt((arrival.device_id,) for arrival in arrivals)
     _remember(returns, now)
     effects.devices.extend(taken_over)
-    _tell_apps(changed, effects)
+    whereabouts.tell_now(changed, effects)
     failpoints.hit("hello.before_commit")
     return here
 
@@ -164,7 +164,7 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
         _interrupt((device,) for device, *_ in returns)
         _remember(returns, now)
     effects.devices.extend(changed)
-    _tell_apps(moved, effects)
+    whereabouts.tell_now(moved, effects)
     failpoints.hit("notice.before_commit")
     return outcomes
 
@@ -177,19 +177,11 @@ def _changed_at() -> str:
     )
 
 
-def _tell_apps(devices: Collection[int], effects: Effects) -> None:
-    """Services that listen look up what changed in their app."""
-    if devices:
-        source = sql.rows("r", id="bigint")
-        apps = sql.run(
-            f"SELECT DISTINCT d.app_id FROM {source} JOIN apps_registry_device d ON d.id = r.id",
-            sql.packed((device,) for device in devices),
-        )
-        effects.presences.extend(app for (app,) in apps)
-
-
 def leave(departures: Sequence[Departure], effects: Effects) -> None:
-    """Marks devices offline whose connection of this very generation ended (not if a newer one took over)."""
+    """Marks devices offline whose connection of this very generation ended (not if a newer one took over).
+
+    Nobody is told: that is for the rounds, when the leave delay is over (`whereabouts`, `online`).
+    """
     packed = sql.packed((d.device_id, d.generation) for d in departures)
     source = sql.rows("r", id="bigint", generation="bigint")
     now = sql.stamp(sql.now())
@@ -202,7 +194,6 @@ def leave(departures: Sequence[Departure], effects: Effects) -> None:
         now,
         packed,
     )
-    _tell_apps([device for (device,) in gone], effects)
     online.count_later([device for (device,) in gone])
     sql.run(
         f"UPDATE messaging_resume SET outcome = 'interrupted', finished_at = {sql.moment()} FROM {source}"
@@ -273,7 +264,7 @@ def poll(polling: Sequence[Polling], effects: Effects) -> list[bool]:
         now,
         packed,
     )
-    _tell_apps(came, effects)
+    whereabouts.tell_now(came, effects)
     online.count_now(came)
     closed = {device for (device,) in closings}
     return [one.device_id in closed for one in polling]
@@ -289,7 +280,6 @@ def expire(effects: Effects, *, lease: float) -> int:
         sql.stamp(now),
         sql.stamp(now - timedelta(seconds=lease)),
     )
-    _tell_apps([device for (device,) in gone], effects)
     online.count_now([device for (device,) in gone])
     # Where the leave delay is longer than the lease.
     online.count_later([device for (device,) in gone])

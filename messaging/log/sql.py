@@ -17,7 +17,7 @@ from django.db import connection
 _encode = msgspec.json.Encoder().encode
 
 _SQLITE_TIME = "substr({0},1,10)||'T'||substr({0},12,12)||'Z'"
-_POSTGRES_TIME = "to_char({0} AT TIME ZONE 'UTC','YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+_POSTGRES_TIME = "to_char(({0}) AT TIME ZONE 'UTC','YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
 
 def is_postgres() -> bool:
@@ -42,6 +42,11 @@ def lock(of: str) -> str:
     """Row locks where the engine has them. SQLite's writer holds the whole database since BEGIN IMMEDIATE."""
     # NO KEY: whoever inserts a row that refers to one of these has its foreign key checked and must not wait for us.
     return f" FOR NO KEY UPDATE OF {of}" if is_postgres() else ""
+
+
+def lock_free(of: str) -> str:
+    """As `lock`, leaving out the rows that somebody else holds."""
+    return f"{lock(of)} SKIP LOCKED" if is_postgres() else ""
 
 
 def time_text(column: str) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
 
 from apps_registry.models import Device
 
@@ -17,11 +17,16 @@ class PresenceState(models.TextChoices):
 
 class PresenceQuerySet(models.QuerySet["Presence"]):
     def changes(self, *, app_id: int, after: tuple[datetime, int]) -> Any:
-        """(device id, device, state, changed_at) of an app behind a place (changed_at, device id), in that order."""
+        """What an app's services are told, behind a place (told_at, device id), in that order.
+
+        (device id, device, told_state, since when, told_at)
+        """
         moment, device_id = after
-        behind = Q(changed_at=moment, device__gt=device_id) | Q(changed_at__gt=moment)
-        rows = self.filter(behind, changed_at__gte=moment, device__app=app_id).order_by("changed_at", "device")
-        return rows.values_list("device_id", "device__name", "state", "changed_at")
+        behind = Q(told_at=moment, device__gt=device_id) | Q(told_at__gt=moment)
+        rows = self.filter(behind, told_at__gte=moment, device__app=app_id).order_by("told_at", "device")
+        # While `offline` is what was told, the device is: it is told of at once when it comes.
+        since = Case(When(told_state=PresenceState.OFFLINE, then="changed_at"), default="told_at")
+        return rows.values_list("device_id", "device__name", "told_state", since, "told_at")
 
 
 class Presence(models.Model):
@@ -39,18 +44,28 @@ class Presence(models.Model):
     connected_at = models.DateTimeField(null=True)
     #: When the state became what it is.
     changed_at = models.DateTimeField(null=True)
+    #: What services were told last (`log/whereabouts.py`), and when: they hear of `offline` after the leave delay.
+    told_state = models.CharField(
+        max_length=10, choices=PresenceState, default=PresenceState.OFFLINE, db_default=PresenceState.OFFLINE
+    )
+    told_at = models.DateTimeField(null=True)
 
     objects = PresenceQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(state__in=PresenceState.values), name="presence_state_known"),
+            models.CheckConstraint(condition=Q(told_state__in=PresenceState.values), name="presence_told_state_known"),
         ]
         indexes: ClassVar = [
             # Expiry of leases: WHERE state <> 'offline' AND last_seen < …
             models.Index(fields=["last_seen"], condition=~Q(state="offline"), name="presence_lease"),
-            # Services that listen: WHERE changed_at > … ORDER BY changed_at
-            models.Index(fields=["changed_at"], name="presence_changes"),
+            # Services that listen: WHERE told_at > … ORDER BY told_at
+            models.Index(fields=["told_at"], name="presence_told"),
+            # The round: who went and was not told of
+            models.Index(
+                fields=["last_seen"], condition=Q(state="offline") & ~Q(told_state="offline"), name="presence_untold"
+            ),
         ]
 
     def __str__(self) -> str:

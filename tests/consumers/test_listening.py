@@ -135,6 +135,22 @@ async def test_a_service_hears_where_devices_are(phone: Phone, listen: Listen) -
     assert here["at"] < away["at"] < gone["at"]
 
 
+async def test_a_quick_reconnect_is_no_news_to_services(phone: Phone, listen: Listen) -> None:
+    socket, _ = await listen(listen=["presence"])
+    connection, _ = await phone.connect()
+    await until_presence(socket, phone, "foreground")
+
+    for _ in range(3):
+        await connection.close()
+        connection, _ = await phone.connect()
+    await phone.notice(connection, "background")
+
+    # Nothing was told in between.
+    await until_presence(socket, phone, "background")
+    await connection.close()
+    await until_presence(socket, phone, "offline")
+
+
 async def until_presence(socket: Socket, phone: Phone, state: str) -> Frame:
     """The first that is said of the phone, which must be this."""
     while (frame := await socket.expect("presence"))["device"] != phone.name:

@@ -75,6 +75,6 @@ def test_only_a_change_of_state_is_news_of_a_presence(world: World, phone: Devic
         presence.leave([Departure(phone.pk, 2)], gone)
         presence.leave([Departure(phone.pk, 2)], gone)
 
-    assert (first.presences, again.presences, gone.presences) == ([world.app.pk], [], [world.app.pk])
+    assert (first.presences, again.presences, gone.presences) == ([world.app.pk], [], [])
     assert changed_at == unchanged
     assert changed_at < Presence.objects.get(device=phone).changed_at
