@@ -77,7 +77,7 @@ def test_lost_wake_ups_degrade_but_do_not_stop(node: Node) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.sqlite
 def test_it_is_not_ready_when_the_disk_is_not_waited_for(node: Node, settings: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA synchronous=NORMAL")

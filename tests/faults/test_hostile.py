@@ -122,9 +122,9 @@ async def test_fifty_clients_that_do_not_read_cost_little_and_hold_up_nobody(
     assert late < 5
 
 
+# LIMIT: daphne takes whatever it is given; docs/explanation/guarantees.md, P8.
+@pytest.mark.parametrize("house", ["uvicorn"], indirect=True)
 async def test_values_and_chat_for_clients_that_do_not_read_do_not_pile_up(house: House, game_service: Service) -> None:
-    if house.server.kind == "daphne":
-        pytest.skip("LIMIT: daphne takes whatever it is given; docs/explanation/guarantees.md, P8")
     room = "room:weather"
     tokens = await house.tokens(*(f"deaf-{n}" for n in range(MUTE)), room=room)
     deaf = [await mute(house, token) for token in tokens]

@@ -18,11 +18,9 @@ from messaging.protocol.errors import ProtocolError
 _app_ids = count(uuid4().int % 10**12)
 
 
-@pytest.fixture(params=["alone", "redis"])
+@pytest.fixture(params=["alone", pytest.param("redis", marks=pytest.mark.redis)])
 def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
     """What processes share; each test's processes are objects of their own."""
-    if request.param == "redis" and not settings.REDIS_URL:
-        pytest.skip("without REDIS_URL")
     made = Shared(settings.REDIS_URL if request.param == "redis" else "")
     yield made
     made.close()
@@ -64,9 +62,8 @@ def test_a_refusal_says_when_and_in_the_words_of_the_draft(shared: Shared) -> No
     assert (verdict.policy(), verdict.state()) == ('"publish";q=1;w=1', '"publish";r=0;t=1')
 
 
+@pytest.mark.redis
 def test_processes_spend_from_one_bucket_and_never_more() -> None:
-    if not settings.REDIS_URL:
-        pytest.skip("without REDIS_URL")
     rule = some_rule(1000)
     processes = [Shared(settings.REDIS_URL) for _ in range(4)]
     asked = [Limits(process) for process in processes] * 500
@@ -101,9 +98,8 @@ def test_an_app_has_so_many_connections_and_no_more(shared: Shared) -> None:
     assert connections.enter(app)
 
 
+@pytest.mark.redis
 def test_processes_share_an_app_s_connections() -> None:
-    if not settings.REDIS_URL:
-        pytest.skip("without REDIS_URL")
     shared = Shared(settings.REDIS_URL)
     app = next(_app_ids)
     one, other = Connections(shared, "node-1", 2), Connections(shared, "node-2", 2)
