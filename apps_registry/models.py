@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import ClassVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from apps_registry.endpoints import LONGEST_URL, url_problem
 from apps_registry.names import NAME_PATTERN
 
 #: Names of apps, services, devices and types: they stand in stream names, URLs and logs.
@@ -23,6 +25,16 @@ LONGEST_TTL = 3650 * 86400
 
 def new_signing_key() -> str:
     return secrets.token_urlsafe(48)
+
+
+def new_webhook_id() -> str:
+    """What a webhook is called outside."""
+    return f"wh_{secrets.token_hex(8)}"
+
+
+def check_url(url: str) -> None:
+    if problem := url_problem(url):
+        raise ValidationError(problem)
 
 
 class App(models.Model):
@@ -85,6 +97,43 @@ class ServiceKey(models.Model):
 
     def __str__(self) -> str:
         return f"mw_{self.prefix}_…"
+
+
+class Webhook(models.Model):
+    """An address of a service that is told by signed POSTs (Standard Webhooks), and of what.
+
+    The events are columns, since SQL asks for them. The secrets are kept as they are: they sign.
+    """
+
+    #: What there is to be told of.
+    EVENTS: ClassVar = ("results", "presence", "gaps", "backlog")
+
+    service = models.ForeignKey(Service, models.CASCADE, related_name="webhooks")
+    public_id = models.CharField("id", max_length=32, unique=True, default=new_webhook_id, editable=False)
+    url = models.CharField("URL", max_length=LONGEST_URL, validators=[check_url])
+    results = models.BooleanField(default=False, help_text="What became of what the service published.")
+    presence = models.BooleanField(default=False, help_text="Devices of the app that come, go, or change their state.")
+    gaps = models.BooleanField(default=False, help_text="What of the app's streams can no longer be delivered.")
+    backlog = models.BooleanField(default=False, help_text="Devices of the app that fall behind (soft limit).")
+    secret = models.CharField(max_length=128, editable=False)
+    #: The secret before, which signs as well until then.
+    old_secret = models.CharField(max_length=128, blank=True, editable=False)
+    old_secret_until = models.DateTimeField(null=True, editable=False)
+    #: How far in the service's results feed deliveries have been made of it.
+    position = models.BigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    disabled_reason = models.CharField(max_length=128, blank=True, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["service", "public_id"]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def events(self) -> list[str]:
+        return [event for event in self.EVENTS if getattr(self, event)]
 
 
 class Device(models.Model):

@@ -287,6 +287,21 @@ MEANWHILE_BACKLOG_HARD = env.integer(
 MEANWHILE_BACKLOG_SOFT = env.integer(
     "MEANWHILE_BACKLOG_SOFT", 10_000, "Backlog at which a device is shown as falling behind.", least=1, most=10**9
 )
+MEANWHILE_WEBHOOK_TIMEOUT = env.number(
+    "MEANWHILE_WEBHOOK_TIMEOUT", 15, "Time a webhook has to answer (s).", least=0.1, most=120
+)
+MEANWHILE_WEBHOOK_PRIVATE = env.flag(
+    "MEANWHILE_WEBHOOK_PRIVATE",
+    True,
+    "Webhooks may go to private and loopback addresses. Link-local and metadata addresses are always refused.",
+)
+MEANWHILE_WEBHOOK_DEAD_KEPT = env.integer(
+    "MEANWHILE_WEBHOOK_DEAD_KEPT",
+    30 * DAY,
+    "How long webhook deliveries that failed for good are kept (s).",
+    least=3600,
+    most=3650 * DAY,
+)
 MEANWHILE_LEAVE_DELAY = env.number(
     "MEANWHILE_LEAVE_DELAY",
     15,

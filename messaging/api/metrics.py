@@ -19,7 +19,7 @@ _STATES = [state for state in PresenceState.values if state != PresenceState.OFF
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("".join([*_process(), *_database()]), content_type=CONTENT_TYPE)
+    return HttpResponse("".join([*_process(), *_database(), *_webhooks()]), content_type=CONTENT_TYPE)
 
 
 def _process() -> Iterable[str]:
@@ -71,6 +71,23 @@ def _database() -> Iterable[str]:
         "reason",
         {r: gaps.get(r, 0) for r in GapReason.values},
     )
+
+
+def _webhooks() -> Iterable[str]:
+    waiting, dead = _row(
+        "SELECT count(CASE WHEN delivered_at IS NULL AND failed_at IS NULL THEN 1 END), count(failed_at)"
+        " FROM messaging_webhookdelivery"
+    )
+    yield _one("meanwhile_webhook_deliveries_open", "gauge", "Webhook deliveries not answered with 2xx yet.", waiting)
+    yield _one("meanwhile_webhook_deliveries_dead", "gauge", "Dead letters: webhook deliveries given up.", dead)
+    (behind,) = _row(
+        "SELECT coalesce(sum(f.head - w.position), 0) FROM apps_registry_webhook w"
+        " JOIN messaging_feed f ON f.service_id = w.service_id AND f.head > w.position"
+        " WHERE w.results AND w.disabled_at IS NULL"
+    )
+    yield _one("meanwhile_webhook_results_waiting", "gauge", "Results in no delivery yet. Grows: no worker.", behind)
+    (off,) = _row("SELECT count(*) FROM apps_registry_webhook WHERE disabled_at IS NOT NULL")
+    yield _one("meanwhile_webhooks_disabled", "gauge", "Webhooks that are switched off.", off)
 
 
 def _row(statement: str, *parameters: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from messaging.live.reader import Reader, Together
 from messaging.live.repair import Caller
 from messaging.live.shared import Shared
 from messaging.live.wakeups import Wakeups
-from messaging.log import lineage, online, presence, retention, sql, whereabouts
+from messaging.log import backlog, lineage, online, presence, retention, sql, whereabouts
 from messaging.log.effects import Effects
 from messaging.log.journal import Finished, Journal
 from messaging.protocol.errors import ProtocolError
@@ -301,6 +301,7 @@ class Node:
                 "removed %d processed, %d expired, %d of overflow", removed.processed, removed.expired, removed.overflow
             )
         self._pass_on(effects)
+        await self.reader.ask(backlog.watch)
 
 
 _current: Node | None = None

@@ -14,7 +14,7 @@ from django.conf import settings
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import lineage, sql
+from messaging.log import lineage, outbox, sql
 from messaging.log.effects import Appended, Effects, Item, NewValue, Passing
 from messaging.models import new_epoch
 from messaging.protocol import rules, shedding, wire
@@ -383,6 +383,7 @@ def record_shed(holes: Sequence[tuple[int, int, int]], stamp: str) -> None:
     """Writes down what was shed: (stream, first, last). A flood is one gap, however many transactions it comes in."""
     source = sql.rows("r", stream_id="bigint", first="bigint", last="bigint")
     packed = sql.packed(holes)
+    outbox.note_gaps([(*hole, "shed", None) for hole in holes])
     sql.run(
         f"UPDATE messaging_gap SET to_offset = r.last FROM {source} WHERE messaging_gap.stream_id = r.stream_id"
         " AND messaging_gap.to_offset = r.first - 1 AND messaging_gap.reason = 'shed'",

@@ -11,7 +11,7 @@ from django.db import transaction
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import cursors, sql
+from messaging.log import cursors, outbox, sql
 from messaging.log.effects import Effects
 from messaging.protocol.rules import Segment, runs
 
@@ -174,7 +174,8 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
     slowest = min((processed for _, processed in waiting), default=None)
     missed = [row for row in stored if slowest is not None and row[0] > slowest]
     now = sql.stamp(sql.now())
-    for first, last in runs([offset for offset, *_ in missed]):
+    holes = runs([offset for offset, *_ in missed])
+    for first, last in holes:
         sql.run(
             "INSERT INTO messaging_gap (stream_id, from_offset, to_offset, reason, created_at)"
             f" VALUES (%s, %s, %s, %s, {sql.moment()})",
@@ -184,6 +185,9 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
             reason,
             now,
         )
+    outbox.note_gaps(
+        (stream_id, first, last, reason, sum(processed < last for _, processed in waiting)) for first, last in holes
+    )
     _tell_services(stream_id, missed, waiting, reason, effects)
     failpoints.hit("cleanup.before_delete")
     removed = sql.change(
@@ -231,6 +235,7 @@ def _clean_records() -> None:
         sql.run(f"DELETE FROM messaging_resume WHERE started_at < {sql.moment()}", kept)
         answers = sql.stamp(now - timedelta(seconds=settings.MEANWHILE_IDEMPOTENCY_KEPT))
         sql.run(f"DELETE FROM messaging_idempotentanswer WHERE created_at < {sql.moment()}", answers)
+        outbox.clean(now)
         past = sql.run(f"SELECT id FROM messaging_latestvalue WHERE expires_at <= {sql.moment()}", sql.stamp(now))
         if past:
             source = sql.rows("r", id="bigint")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from messaging.log import sql
+from messaging.log import outbox, sql
 from messaging.log.effects import Effects
 
 #: Devices of one round.
@@ -56,6 +56,7 @@ def tell_now(devices: Collection[int], effects: Effects) -> list[Change]:
     changes = [Change(*row) for row in rows]
     # Who follows reads what it has not told yet.
     effects.presences.extend({change.app_id for change in changes})
+    outbox.note_presence([(change.app_id, change.device_id) for change in changes])
     return changes
 
 

@@ -9,8 +9,11 @@ from messaging.models.presence import Presence, PresenceState, Resume, ResumeOut
 from messaging.models.result import Feed, Result, ResultStatus
 from messaging.models.stream import Stream, StreamKind, new_epoch
 from messaging.models.subscription import Subscription, SubscriptionQuerySet
+from messaging.models.webhook import DeliveryState, FallenBehind, WebhookDelivery, WebhookEvent, WebhookPresence
 
 __all__ = [
+    "DeliveryState",
+    "FallenBehind",
     "Feed",
     "Gap",
     "GapReason",
@@ -31,5 +34,8 @@ __all__ = [
     "StreamKind",
     "Subscription",
     "SubscriptionQuerySet",
+    "WebhookDelivery",
+    "WebhookEvent",
+    "WebhookPresence",
     "new_epoch",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from messaging.live import node
-from messaging.log import retention
+from messaging.log import backlog, retention
 from messaging.log.effects import Effects
 
 
@@ -18,6 +18,7 @@ class Command(BaseCommand):
         effects = Effects()
         removed = retention.clean_all(effects)
         node.announce(effects)
+        backlog.watch()
         self.stdout.write(
             f"Removed: {removed.processed} processed by all, {removed.expired} expired, {removed.overflow} of overflow."
         )
