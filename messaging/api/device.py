@@ -15,7 +15,7 @@ from messaging.api import params, shapes, telling, waiting
 from messaging.api.cors import CrossOrigin
 from messaging.api.edge import answer, decoded, device_of, text_answer
 from messaging.api.parsers import JSONTextParser, body_text
-from messaging.api.schema import CURSOR, FOR_DEVICES, LIMIT, WITH_BODY, asks, described
+from messaging.api.schema import CURSOR, FOR_DEVICES, WITH_BODY, asks, counts, described
 from messaging.live import node
 from messaging.live.limits import rule
 from messaging.log import pending, reading
@@ -49,11 +49,13 @@ class Pending(DeviceView):
         *FOR_DEVICES,
         query=[
             asks("stream", str, "Only this stream. Without: all of the device's, merged by (time, stream, offset)."),
-            asks("after", int, "Of `stream`: the client's own position, where it is ahead of the server's."),
-            asks("until", int, "Of `stream`: no further than this."),
+            counts("after", "Of `stream`: the client's own position, where it is ahead of the server's."),
+            counts("until", "Of `stream`: no further than this."),
             asks("epoch", str, "Of `stream`: the history `after` is of."),
-            asks("wait", int, "Where there is nothing: waits for it, so many seconds at most (1 to 60)."),
-            LIMIT,
+            counts(
+                "wait", "Where there is nothing: waits for it, so many seconds at most.", least=1, most=LONGEST_WAIT
+            ),
+            counts("limit", "Messages of a page.", least=1, most=settings.MEANWHILE_PAGE_MAX),
             CURSOR,
         ],
     )

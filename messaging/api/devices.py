@@ -51,7 +51,9 @@ class Devices(ServiceView):
             rows = rows.filter(presence__state=state)
         return paging.page(request, rows, _told)
 
-    @described("register_device", {201: shapes.Registered}, *WITH_BODY, *FOR_SERVICES, request=DeviceBody)
+    @described(
+        "register_device", {201: shapes.Registered}, "unknown_stream", *WITH_BODY, *FOR_SERVICES, request=DeviceBody
+    )
     def post(self, request: Request) -> HttpResponse:
         body = DeviceBody(data=request.data)
         body.is_valid(raise_exception=True)

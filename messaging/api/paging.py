@@ -14,10 +14,11 @@ from rest_framework.request import Request
 
 from messaging.api import params
 from messaging.api.edge import answer
+from messaging.api.schema import MOST_LISTED
 from messaging.protocol.errors import ProtocolError
 
-#: Items of a page when no limit is asked for, and at most.
-PAGE, MOST = 100, 1000
+#: Items of a page when no limit is asked for.
+PAGE = 100
 
 Row = TypeVar("Row", bound=Model)
 
@@ -34,7 +35,7 @@ def page(
 
     beside: further members of the answer.
     """
-    limit = params.whole(request, "limit", least=1, most=MOST) or PAGE
+    limit = params.whole(request, "limit", least=1, most=MOST_LISTED) or PAGE
     cursor = params.word(request, "cursor")
     if cursor:
         rows = rows.filter(**{f"{by}__gt": _read(cursor)})

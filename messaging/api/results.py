@@ -19,7 +19,7 @@ from messaging.api import params, shapes
 from messaging.api.cors import CrossOrigin
 from messaging.api.edge import answer, decoded, device_of, key_of, outcomes
 from messaging.api.parsers import JSONTextParser, body_text
-from messaging.api.schema import FOR_DEVICES, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
+from messaging.api.schema import FOR_DEVICES, FOR_SERVICES, WITH_BODY, counts, described
 from messaging.live.limits import rule
 from messaging.log import feed
 from messaging.log.cursors import Report
@@ -51,7 +51,10 @@ class Results(CrossOrigin):
         "invalid",
         "position_gone",
         *FOR_SERVICES,
-        query=[asks("after", int, "The position up to which everything is known."), LIMIT],
+        query=[
+            counts("after", "The position up to which everything is known."),
+            counts("limit", "Items of a page.", least=1, most=settings.MEANWHILE_PAGE_MAX),
+        ],
     )
     def get(self, request: Request) -> HttpResponse:
         after = params.whole(request, "after") or 0

@@ -14,6 +14,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from messaging.api.problems import MEDIA_TYPE
 from messaging.api.shapes import Problem
 from messaging.protocol.codes import CODES
+from messaging.protocol.names import MAX_OFFSET
 
 
 class Schema(SpectacularAPIView):
@@ -56,5 +57,12 @@ def asks(name: str, kind: Any, description: str, **more: Any) -> OpenApiParamete
     return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=description, **more)
 
 
-LIMIT = asks("limit", OpenApiTypes.INT, "Items of a page, from 1.")
+def counts(name: str, description: str, *, least: int = 0, most: int = MAX_OFFSET) -> OpenApiParameter:
+    """A query parameter that is a whole number within these limits, as `params.whole` reads it."""
+    return asks(name, {"type": "integer", "minimum": least, "maximum": most}, description)
+
+
+#: Items of a list's page at most.
+MOST_LISTED = 1000
+LIMIT = counts("limit", "Items of a page.", least=1, most=MOST_LISTED)
 CURSOR = asks("cursor", OpenApiTypes.STR, "`next` of the page before.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers as s
 
 from apps_registry.models import Delivery, OnFailure, Priority
@@ -199,8 +199,6 @@ class MessagesBody(Shape):
 
 
 class Placed(Shape):
-    """Or a list of these, where `to` was a list."""
-
     stream = s.CharField(required=False)
     offset = s.IntegerField(required=False)
     version = s.IntegerField(required=False)
@@ -208,8 +206,13 @@ class Placed(Shape):
     problem = Problem(required=False)
 
 
+@extend_schema_field(PolymorphicProxySerializer("PlacedOrEach", [Placed, Placed(many=True)], None, many=False))
+class PlacedOrEach(s.Field[Any, Any, Any, Any]):
+    pass
+
+
 class Published(Shape):
-    items = Placed(many=True)
+    items = s.ListField(child=PlacedOrEach(), help_text="A list in the place of an item where `to` was a list.")
 
 
 class ResultItem(Shape):
