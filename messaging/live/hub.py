@@ -15,7 +15,7 @@ from messaging.live.session import Session
 from messaging.live.stream import LiveStream
 from messaging.live.way import Way
 from messaging.log import reading
-from messaging.log.effects import Effects
+from messaging.log.effects import Effects, NewValue
 from messaging.log.journal import Journal
 from messaging.log.presence import Departure, Finished
 from messaging.log.reading import Asked, Entry, Range
@@ -261,20 +261,8 @@ class Hub:
             session.pump()
         if touched:
             failpoints.hit("publish.after_push")
-        behind: dict[int, LiveStream] = {}
-        for value in effects.values:
-            stream = self.streams.get(value.stream_id)
-            if stream:
-                if value.version > stream.version + 1:
-                    # An update of another key was not heard of, and the repair round would not see it any more.
-                    behind[stream.id] = stream
-                stream.version = max(stream.version, value.version)
-                stream.wake()
-                for way in list(stream.ways.values()):
-                    way.session.news(value)
-        for stream in behind.values():
-            for way in stream.ways.values():
-                self.owe(way.session)
+        if effects.values:
+            self._deliver_values(effects.values)
         for passing in effects.passing:
             stream = self.streams.get(passing.stream_id)
             if stream:
@@ -286,6 +274,22 @@ class Hub:
             if way_:
                 way_.session.advanced(way_, moved.processed)
                 way_.session.pump()
+
+    def _deliver_values(self, values: Iterable[NewValue]) -> None:
+        here = [(stream, value) for value in values if (stream := self.streams.get(value.stream_id))]
+        behind: set[LiveStream] = set()
+        for stream, value in here:
+            if value.version > stream.version + 1:
+                # An update of another key was not heard of, and the repair round would not see it any more.
+                behind.add(stream)
+            stream.version = max(stream.version, value.version)
+        for stream in behind:
+            for way in stream.ways.values():
+                self.owe(way.session)
+        for stream, value in here:
+            stream.wake()
+            for way in list(stream.ways.values()):
+                way.session.news(value)
 
     # --- reads -------------------------------------------------------------------------------------------------------
 

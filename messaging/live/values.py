@@ -1,4 +1,8 @@
-"""The newest values on their way to one session: conflated while its connection takes nothing, owed after a return."""
+"""The newest values on their way to one session: conflated while its connection takes nothing, owed after a return.
+
+They go out in the order of their versions: a device's receipt says "up to this version", and what it covers is not
+sent again. So while older ones are owed, what is new waits behind them.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +30,14 @@ class Values:
         """A new newest value: it takes the place of the one that waits, and goes out as soon as it may."""
         place = (value.stream_id, value.value)
         waiting = self._waiting.pop(place, None)
+        if waiting and waiting[0].version > value.version:
+            value = waiting[0]  # a wake-up that is late, or came twice
         self._waiting[place] = (value, waiting[1] + 1 if waiting else 1)
         self.send()
 
     def send(self) -> None:
-        """What waits and is newer than what went out, while the connection takes it."""
-        while self._waiting and not self._link.blocked:
+        """What waits and is newer than what went out, while the connection takes it and nothing older is owed."""
+        while self._waiting and not self.owing and not self._link.blocked:
             value, times = self._waiting.pop(next(iter(self._waiting)))
             way = self._ways.get(value.stream)
             if way and value.version > way.versions.get(value.value, 0):
@@ -74,12 +80,17 @@ class Values:
                 self._repay(way, value)
         if complete:
             self._forgive()
+            self.send()
 
     def _repay(self, way: Way, value: Value) -> None:
         way.owed_after = value.version
+        place = (value.stream_id, value.value)
+        waiting = self._waiting.get(place)
+        if waiting and waiting[0].version > value.version:
+            return  # committed after the read: it goes out in its turn
         if value.version > way.versions.get(value.value, 0):
             way.versions[value.value] = value.version
-            self._waiting.pop((value.stream_id, value.value), None)
+            self._waiting.pop(place, None)
             self._link.send(wire.latest_frame(value.text))
 
     def _forgive(self) -> None:

@@ -13,6 +13,7 @@ from apps_registry.models import Device
 from apps_registry.services import create_key, issue_token
 from config.asgi import application
 from messaging.live.node import Node
+from messaging.log.effects import Effects
 from tests.conftest import World
 
 
@@ -71,6 +72,22 @@ async def test_background_and_foreground_notices_are_answered(node: Node, world:
         "room:lobby": 0,
         "user:ann": 0,
     }
+
+
+async def test_a_value_nobody_was_told_of_goes_out_before_a_newer_one(node: Node, world: World, phone: Device) -> None:
+    token, _ = issue_token(device=phone, life=60)
+    device, _ = await opened("/ws/device", token=token, state_seq=1, resume="pull")
+
+    await node.reader.ask(lambda: world.publish("device:phone", "weather", key="oslo"))  # its wake-up is lost
+    effects = Effects()
+    berlin = world.publication("device:phone", "weather", key="berlin")
+    await node.reader.ask(lambda: world.publish_all(berlin, effects=effects))
+    node.announce(effects)
+    told = [await device.receive_json_from(), await device.receive_json_from()]
+    await device.disconnect()
+    await node.detach()
+
+    assert [(frame["key"], frame["version"]) for frame in told] == [("oslo", 1), ("berlin", 2)]
 
 
 async def test_a_consumer_has_no_channel_of_its_own(node: Node, world: World, phone: Device) -> None:

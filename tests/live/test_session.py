@@ -239,6 +239,46 @@ def test_values_that_are_owed_wait_for_a_blocked_transport() -> None:
     assert place.session.values.owed() == {}
 
 
+def test_a_new_value_waits_behind_the_older_ones_that_are_owed() -> None:
+    place = Place()
+    place.link.take()
+    place.stream.version = 2
+    place.session.owe()
+
+    place.session.news(value(3, "oslo"))
+    before = place.link.take()
+    place.session.values.pay({1: owed(1, 2)}, complete=True)
+
+    # A receipt for 3 would cover 1 and 2: they would never be sent.
+    assert before == []
+    assert [frame["version"] for frame in place.link.take()] == [1, 2, 3]
+
+
+def test_what_was_committed_after_the_read_takes_the_place_of_what_was_read() -> None:
+    place = Place()
+    place.link.take()
+    place.stream.version = 2
+    place.session.owe()
+
+    place.session.news(value(3, "key-1"))
+    place.session.values.pay({1: owed(1, 2)}, complete=True)
+
+    assert [frame["version"] for frame in place.link.take()] == [2, 3]
+
+
+def test_a_late_wake_up_does_not_take_the_place_of_a_newer_value_that_waits() -> None:
+    place = Place()
+    place.link.take()
+    place.link.blocked = True
+    place.session.news(value(2))
+    place.session.news(value(1))
+
+    place.link.blocked = False
+    place.session.pump()
+
+    assert [frame["version"] for frame in place.link.take()] == [2]
+
+
 steps = st.lists(
     st.sampled_from(
         ["commit", "commit3", "deliver", "lose", "double", "late", "ack", "read", "block", "open", "repair"]
