@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 
 import django
-import uvicorn
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
+
+from benchmarks import bare  # noqa: E402
 
 
 class Room(AsyncWebsocketConsumer):
@@ -37,21 +37,5 @@ class Room(AsyncWebsocketConsumer):
         await self.send(f'{{"type":"message","offset":{event["offset"]},"data":{{"what":"rose"}}}}')
 
 
-def main() -> None:
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(1024)
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    config = uvicorn.Config(
-        Room.as_asgi(),
-        loop="uvloop",
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        lifespan="off",
-        log_config=None,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
-
-
 if __name__ == "__main__":
-    main()
+    bare.run(Room.as_asgi())

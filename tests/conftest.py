@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Permission, User
 from django.db import connection, transaction
+from django.test import Client
 
 from apps_registry.models import App, Delivery, Device, MessageType, Service
 from messaging.live import node as live_node
@@ -126,3 +128,21 @@ def node(transactional_db: None) -> Iterator[live_node.Node]:
     yield made
     made.stop()
     live_node.reset(None)
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    """Logged into the admin with all rights."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    """May look, and nothing else."""
+    user = User.objects.create_user("viewer", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client = Client()
+    client.force_login(user)
+    return client

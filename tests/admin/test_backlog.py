@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.test import Client
 
@@ -20,23 +19,6 @@ from messaging.protocol.rules import Segment
 from tests.conftest import World
 
 LIST = "/admin/messaging/devicebacklog/"
-
-
-@pytest.fixture
-def operator(db: None) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("operator"))
-    return client
-
-
-@pytest.fixture
-def viewer(db: None) -> Client:
-    """May look, and nothing else."""
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.consumers.actors import Phone, Service
 from tests.consumers.conftest import House
 from tests.engines.private import Postgres, Redis, missing
 from tests.servers import Server
@@ -74,3 +75,20 @@ def told(server: Server) -> tuple[int, dict[str, str]]:
 def wait_until_ready(house: House, status: str = "ok") -> None:
     """Until every process says so."""
     until(lambda: all(told(server)[1]["status"] == status for server in house.servers), f"ready: {status}")
+
+
+@pytest.fixture
+async def phone(house: House) -> AsyncIterator[Phone]:
+    """Connects to the processes of the module's installation in turn."""
+    made = await house.phone()
+    yield made
+    await made.close()
+    await house.witness.close()
+
+
+@pytest.fixture
+async def game_service(house: House) -> AsyncIterator[Service]:
+    """At the second process; phones begin at the first."""
+    service = await Service(house.servers[1].base, house.key).connect()
+    yield service
+    await service.close()

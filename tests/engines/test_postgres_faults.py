@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -23,13 +23,6 @@ TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE
 @pytest.fixture(scope="module")
 def house(open_house: OpenHouse) -> House:
     return open_house()
-
-
-@pytest.fixture
-async def phone(house: House) -> AsyncIterator[Phone]:
-    made = await house.phone()
-    yield made
-    await made.close()
 
 
 @pytest.fixture

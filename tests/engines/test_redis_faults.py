@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -26,20 +25,6 @@ def house(open_house: OpenHouse) -> House:
 def quiet_house(open_house: OpenHouse) -> House:
     """Its repair round comes once a minute: what arrives in time was brought by a wake-up."""
     return open_house(MEANWHILE_REPAIR_INTERVAL=NEVER)
-
-
-@pytest.fixture
-async def phone(house: House) -> AsyncIterator[Phone]:
-    made = await house.phone()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def game_service(house: House) -> AsyncIterator[Service]:
-    service = await Service(house.servers[1].base, house.key).connect()
-    yield service
-    await service.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -26,22 +25,6 @@ with transaction.atomic():
 def house(open_house: OpenHouse) -> House:
     """Its repair round comes once a minute: what arrives in time was brought by a wake-up."""
     return open_house(MEANWHILE_REPAIR_INTERVAL=NEVER)
-
-
-@pytest.fixture
-async def phone(house: House) -> AsyncIterator[Phone]:
-    made = await house.phone()
-    yield made
-    await made.close()
-    await house.witness.close()
-
-
-@pytest.fixture
-async def game_service(house: House) -> AsyncIterator[Service]:
-    """At the second process; phones connect to the first, then to the second."""
-    service = await Service(house.servers[1].base, house.key).connect()
-    yield service
-    await service.close()
 
 
 async def test_what_is_published_at_one_process_reaches_a_device_at_another_at_once(

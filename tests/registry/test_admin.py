@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from apps_registry.errors import BadKey, BadToken
@@ -14,22 +13,6 @@ from apps_registry.services import NewApp, authenticate_device, authenticate_key
 
 KEY = re.compile(r"mw_[0-9a-z]{12}_[0-9A-Za-z]{43}")
 MODELS = [App, Service, ServiceKey, MessageType, Device]
-
-
-@pytest.fixture
-def operator(db: None) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("operator"))
-    return client
-
-
-@pytest.fixture
-def viewer(db: None) -> Client:
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def page(client: Client, model: type, tail: str = "") -> str:
