@@ -20,7 +20,7 @@ from apps_registry.models import App, Device, MessageType, Scope, Service, Servi
 
 @admin.register(App)
 class AppAdmin(admin.ModelAdmin):
-    list_display = ("name", "room_rate", "created_at")
+    list_display = ("name", "room_rate", "storage_limit", "created_at")
     search_fields = ("name",)
     readonly_fields = ("created_at",)
     actions = ("void_device_tokens",)

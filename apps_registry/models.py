@@ -49,6 +49,12 @@ class App(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
         help_text="What a room takes a second; beyond, messages of low priority are shed first. Empty: unbounded.",
     )
+    storage_limit = models.PositiveBigIntegerField(
+        "storage limit (bytes)",
+        null=True,
+        blank=True,
+        help_text="What its messages and values may take. Empty: the server's default. 0: unbounded.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -263,6 +263,13 @@ MEANWHILE_RATE_BYTES = env.integer(
 MEANWHILE_APP_CONNECTIONS = env.integer(
     "MEANWHILE_APP_CONNECTIONS", 100_000, "Open sockets of an app.", least=1, most=10**7
 )
+MEANWHILE_APP_BYTES = env.integer(
+    "MEANWHILE_APP_BYTES",
+    10 * 1024 * 1024 * KIB,
+    "What an app may have stored, where the admin says nothing else (bytes); 0: unbounded.",
+    least=0,
+    most=10**18,
+)
 MEANWHILE_TTL = env.integer("MEANWHILE_TTL", 7 * DAY, "Life of an `every` message (s).", least=1, most=3650 * DAY)
 MEANWHILE_GRACE = env.integer(
     "MEANWHILE_GRACE", 3600, "How long what every subscriber has processed is kept (s).", least=0, most=3650 * DAY

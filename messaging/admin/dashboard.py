@@ -16,7 +16,7 @@ from django.utils import timezone
 from apps_registry.models import Device
 from messaging.admin import looks
 from messaging.admin.results import PROBLEMS
-from messaging.models import Gap, Presence, PresenceState, Result, Subscription
+from messaging.models import AppStorage, Gap, Presence, PresenceState, Result, Subscription
 
 RECENT = timedelta(hours=24)
 
@@ -30,7 +30,7 @@ class Figure(NamedTuple):
 
 
 def figures(request: HttpRequest) -> Iterator[Figure]:
-    """What the user may see. Five queries."""
+    """What the user may see. Six queries."""
     since = timezone.now() - RECENT
     if request.user.has_perm("messaging.view_devicebacklog"):
         yield from _presence()
@@ -38,6 +38,8 @@ def figures(request: HttpRequest) -> Iterator[Figure]:
     if request.user.has_perm("messaging.view_gap"):
         gaps = Gap.objects.filter(created_at__gte=since).count()
         yield Figure("gaps in 24 h", looks.number(gaps), _list("gap", "within=24h"), bool(gaps))
+    if request.user.has_perm("messaging.view_appstorage") and (full := AppStorage.objects.full().count()):
+        yield Figure("apps whose storage is full", looks.number(full), _list("appstorage", ""), True)
     if request.user.has_perm("messaging.view_result"):
         failed = Result.objects.filter(reported_at__gte=since, status__in=PROBLEMS).count()
         address = _list("result", "status=problem&within=24h")

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from messaging.live import node
 from messaging.log import sql
-from messaging.models import GapReason, PresenceState
+from messaging.models import AppStorage, GapReason, PresenceState
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = [state for state in PresenceState.values if state != PresenceState.OFFLINE]
@@ -55,6 +55,10 @@ def _database() -> Iterable[str]:
     yield _one("meanwhile_log_span_messages", "gauge", "Offsets from tail to head, summed over streams.", stored)
     (shed,) = _row("SELECT coalesce(sum(shed), 0) FROM messaging_stream")
     yield _one("meanwhile_shed_messages_total", "counter", "Messages rooms shed under their app's rate.", shed)
+    (bytes_stored,) = _row("SELECT coalesce(sum(stored), 0) FROM messaging_appstorage")
+    yield _one("meanwhile_stored_bytes", "gauge", "Bytes of messages and values, all apps.", bytes_stored)
+    full = AppStorage.objects.full().count()
+    yield _one("meanwhile_apps_full", "gauge", "Apps that have stored 99 % of what they may, or more.", full)
     states = dict(sql.run("SELECT state, count(*) FROM messaging_presence GROUP BY state"))
     yield _family(
         "meanwhile_devices",

@@ -24,7 +24,7 @@ from messaging.live.reader import Reader, Together
 from messaging.live.repair import Caller
 from messaging.live.shared import Shared
 from messaging.live.wakeups import Wakeups
-from messaging.log import backlog, lineage, online, presence, retention, sql, whereabouts
+from messaging.log import backlog, lineage, online, presence, retention, sql, storage, whereabouts
 from messaging.log.effects import Effects
 from messaging.log.journal import Finished, Journal
 from messaging.protocol.errors import ProtocolError
@@ -99,7 +99,7 @@ class Node:
             asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, self._repair)),
             asyncio.create_task(self._round(RENEW, self._renew)),
         ]
-        for work in (self._count_online, self._tell_departures):
+        for work in (self._count_online, self._tell_departures, self._add_up_storage):
             self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_REPAIR_INTERVAL, work)))
         if settings.MEANWHILE_CLEANUP_INTERVAL:
             self._rounds.append(asyncio.create_task(self._round(settings.MEANWHILE_CLEANUP_INTERVAL, self._clean)))
@@ -292,6 +292,11 @@ class Node:
         effects = Effects()
         await self.reader.ask(lambda: whereabouts.tell_due(effects))
         self._pass_on(effects)
+
+    async def _add_up_storage(self) -> None:
+        # By the writer: a transaction of somebody else would have it wait.
+        if await self.reader.ask(storage.due):
+            self.journal.submit(storage.AddUp())
 
     async def _clean(self) -> None:
         effects = Effects()

@@ -14,7 +14,7 @@ from django.conf import settings
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import lineage, outbox, sql
+from messaging.log import lineage, outbox, sql, storage
 from messaging.log.effects import Appended, Effects, Item, NewValue, Passing
 from messaging.models import new_epoch
 from messaging.protocol import rules, shedding, wire
@@ -53,6 +53,8 @@ Placed = Stored | ProtocolError
 
 @dataclass(slots=True)
 class _Type:
+    #: Of the app.
+    space: storage.Space
     id: int
     delivery: str
     ttl: int | None
@@ -66,6 +68,7 @@ class _Log:
     """A locked stream, and what this transaction adds to it."""
 
     id: int
+    app_id: int
     name: str
     head: int
     version: int
@@ -99,12 +102,20 @@ def append(publications: Sequence[Publication], effects: Effects) -> list[list[P
 
 def _types(apps: set[int]) -> dict[_Key, _Type]:
     found = sql.run(
-        "SELECT t.app_id, t.name, t.id, t.delivery, t.ttl_seconds, t.priority, a.room_rate"
+        "SELECT t.app_id, t.name, a.storage_limit, coalesce(u.stored, 0),"
+        " t.id, t.delivery, t.ttl_seconds, t.priority, a.room_rate"
         " FROM apps_registry_messagetype t JOIN apps_registry_app a ON a.id = t.app_id"
+        " LEFT JOIN messaging_appstorage u ON u.app_id = a.id"
         f" WHERE t.app_id IN ({','.join(['%s'] * len(apps))})",
         *apps,
     )
-    return {(app, name): _Type(*rest) for app, name, *rest in found}
+    spaces: dict[int, storage.Space] = {}
+    types = {}
+    for app, name, limit, stored, *rest in found:
+        if app not in spaces:
+            spaces[app] = storage.Space(stored=stored, limit=limit)
+        types[app, name] = _Type(spaces[app], *rest)
+    return types
 
 
 def _lock(publications: Sequence[Publication], types: dict[_Key, _Type]) -> dict[_Key, _Log]:
@@ -154,7 +165,7 @@ def _select(keys: dict[_Key, bool]) -> dict[_Key, _Log]:
         sql.packed(keys),
     )
     return {
-        (app, name): _Log(id, name, head, version, bool(closed), busy_until)
+        (app, name): _Log(id, app, name, head, version, bool(closed), busy_until)
         for id, app, name, head, version, closed, busy_until in found
     }
 
@@ -211,7 +222,6 @@ class _Run:
         if type.delivery == rules.EVERY:
             return self._every(publication, type, log)
         if type.delivery == rules.LATEST:
-            self._takes(type, log, shedding.CONTROL)
             return self._latest(publication, type, log)
         if not self._takes(type, log, type.priority):
             log.shed += 1
@@ -264,6 +274,9 @@ class _Run:
                 if first[1:] != (type.id, publication.payload):
                     return ProtocolError("id_mismatch")
                 return Stored(log.name, offset=first[0])
+        size = storage.size_of(publication.payload)
+        if not type.space.fits(size):
+            return ProtocolError("storage_full")
         log.head += 1
         offset = log.head
         if not self._takes(type, log, type.priority):
@@ -273,6 +286,7 @@ class _Run:
             return Stored(log.name, offset=offset, shed=True)
         if publication.dedup_id:
             self._known[log.id, publication.dedup_id] = (offset, type.id, publication.payload)
+        type.space.add(size)
         expires_at, expires = self._expires(publication.ttl or type.ttl)
         self._messages.append(
             (log.id, offset, type.id, publication.service_id, expires_at, publication.dedup_id, publication.payload)
@@ -289,11 +303,17 @@ class _Run:
         return Stored(log.name, offset=offset)
 
     def _latest(self, publication: Publication, type: _Type, log: _Log) -> Placed:
+        place = (log.id, type.id, publication.key)
+        earlier = self._values.get(place)
+        replaced = storage.size_of(earlier[-1]) if earlier else 0
+        size = storage.size_of(publication.payload)
+        if not type.space.fits(size - replaced) and size > (replaced or self._stored_size(place)):
+            return ProtocolError("storage_full")
+        type.space.take(size - replaced)
+        self._takes(type, log, shedding.CONTROL)
         log.version += 1
         log.touched = True
         version = log.version
-        place = (log.id, type.id, publication.key)
-        earlier = self._values.get(place)
         expires_at, _ = self._expires(publication.ttl or type.ttl)
         times = earlier[5] + 1 if earlier else 1
         self._values[place] = [*place, publication.service_id, version, times, expires_at, publication.payload]
@@ -311,6 +331,15 @@ class _Run:
             )
         )
         return Stored(log.name, version=version)
+
+    def _stored_size(self, place: tuple[int, int, str]) -> int:
+        """What the stored value of a key takes: in a full app, one that is no larger may replace it."""
+        found = sql.run(
+            f"SELECT {storage.size_in_sql('payload')} FROM messaging_latestvalue"
+            " WHERE stream_id = %s AND type_id = %s AND key = %s",
+            *place,
+        )
+        return int(found[0][0]) if found else 0
 
     def write(self, effects: Effects) -> None:
         changed = [log for log in self._logs.values() if log.items or log.touched or log.shed]
@@ -334,8 +363,7 @@ class _Run:
                 stamp,
                 sql.packed(self._messages),
             )
-        if self._values:
-            self._write_values(stamp)
+        grown = self._write_values(stamp) if self._values else []
         if changed:
             source = sql.rows("r", id="bigint", head="bigint", version="bigint", busy_until="float8", shed="bigint")
             sql.run(
@@ -343,6 +371,7 @@ class _Run:
                 f" shed = messaging_stream.shed + r.shed FROM {source} WHERE messaging_stream.id = r.id",
                 sql.packed((log.id, log.head, log.version, log.busy_until, log.shed) for log in changed),
             )
+        self._count(changed, grown)
         shed = [(log.id, *run) for log in changed for run in rules.runs(log.gaps)]
         if shed:
             record_shed(shed, stamp)
@@ -354,7 +383,16 @@ class _Run:
         effects.values.extend(self._news)
         effects.passing.extend(self._passing)
 
-    def _write_values(self, stamp: str) -> None:
+    def _count(self, changed: Sequence[_Log], grown: Sequence[tuple[int, int]]) -> None:
+        """Says by how much the apps' storage has grown."""
+        apps = {log.id: log.app_id for log in changed}
+        added = {app: type.space.added for (app, _), type in self._types.items()}
+        for stream, size in grown:
+            added[apps[stream]] += size
+        storage.changed(added)
+
+    def _write_values(self, stamp: str) -> list[tuple[Any, ...]]:
+        """→ (stream, by how many bytes a value has grown)"""
         source = sql.rows(
             "r",
             stream_id="bigint",
@@ -366,14 +404,16 @@ class _Run:
             expires_at="timestamptz",
             payload="text",
         )
-        sql.run(
+        return sql.run(
             "INSERT INTO messaging_latestvalue"
-            " (stream_id, type_id, key, service_id, version, revision, published_at, expires_at, payload)"
+            " (stream_id, type_id, key, service_id, version, revision, published_at, expires_at, payload, grown)"
             f" SELECT r.stream_id, r.type_id, r.key, r.service_id, r.version, r.times, {sql.moment()}, r.expires_at,"
-            f" r.payload FROM {source} WHERE true"
+            f" r.payload, {storage.size_in_sql('r.payload')} FROM {source} WHERE true"
             " ON CONFLICT (stream_id, type_id, key) DO UPDATE SET service_id = excluded.service_id,"
             " version = excluded.version, revision = messaging_latestvalue.revision + excluded.revision,"
-            " published_at = excluded.published_at, expires_at = excluded.expires_at, payload = excluded.payload",
+            " published_at = excluded.published_at, expires_at = excluded.expires_at, payload = excluded.payload,"
+            f" grown = {sql.octets('excluded.payload')} - {sql.octets('messaging_latestvalue.payload')}"
+            " RETURNING stream_id, grown",
             stamp,
             sql.packed(self._values.values()),
         )

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import answers, cursors, lineage, membership, presence
+from messaging.log import answers, cursors, lineage, membership, presence, storage
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
 from messaging.protocol.errors import ProtocolError
@@ -59,6 +59,11 @@ def _leave(departures: Sequence[presence.Departure], effects: Effects) -> list[N
     return [None] * len(departures)
 
 
+def _add_up(rounds: Sequence[storage.AddUp], effects: Effects) -> list[None]:
+    storage.add_up()
+    return [None] * len(rounds)
+
+
 def _quiet(function: Callable[[Sequence[Any]], None]) -> Callable[[Sequence[Any], Effects], list[None]]:
     """A verb that tells nobody anything."""
 
@@ -82,6 +87,7 @@ VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
     presence.Polling: presence.poll,
     presence.Lease: _quiet(presence.renew),
     presence.Departure: _leave,
+    storage.AddUp: _add_up,
 }
 
 #: Those that touch subscriptions, and those that touch devices' presence: locked together before the first of each.

@@ -110,10 +110,12 @@ def _count(rooms: Collection[int], now: datetime, effects: Effects) -> int:
     )
     changed = [(id, app, name, count) for id, app, name, before, count in rows if count != before]
     if changed:
-        append.append(
+        placed = append.append(
             [Publication(app, None, None, [name], NAME, f'{{"online":{count}}}') for _, app, name, count in changed],
             effects,
         )
+        # What was refused (the app's storage is full) was not said: it is when somebody comes or goes.
+        changed = [one for one, (place,) in zip(changed, placed, strict=True) if isinstance(place, append.Stored)]
         source = sql.rows("r", id="bigint", online="bigint")
         sql.run(
             f"INSERT INTO messaging_roomonline (stream_id, online) SELECT r.id, r.online FROM {source} WHERE true"

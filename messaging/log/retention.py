@@ -11,7 +11,7 @@ from django.db import transaction
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import cursors, outbox, sql
+from messaging.log import cursors, outbox, sql, storage
 from messaging.log.effects import Effects
 from messaging.protocol.rules import Segment, runs
 
@@ -42,6 +42,8 @@ def clean(effects: Effects, *, limit: int = LIMIT) -> Removed:
         overflow=_clean_overflow(effects, limit),
     )
     _clean_records()
+    with transaction.atomic():
+        storage.add_up()
     return removed
 
 
@@ -94,9 +96,7 @@ def _clean_processed(limit: int) -> int:
                 limit - removed,
             )[0][0]
             if upto is not None and upto >= tail:
-                removed += sql.change(
-                    'DELETE FROM messaging_message WHERE stream_id = %s AND "offset" <= %s', stream, upto
-                )
+                removed += _delete('"offset" <= %s', stream, upto)
                 _raise_tail(stream)
                 sql.change("DELETE FROM messaging_gap WHERE stream_id = %s AND to_offset <= %s", stream, processed)
     return removed
@@ -142,6 +142,17 @@ def _clean_overflow(effects: Effects, limit: int) -> int:
 
 def _lock(stream_id: int) -> None:
     sql.run(f"SELECT s.id FROM messaging_stream s WHERE s.id = %s{sql.lock('s')}", stream_id)
+
+
+def _delete(where: str, stream_id: int, which: int | str) -> int:
+    """Takes messages out of a stream that is locked. → how many"""
+    sizes = sql.run(
+        f"DELETE FROM messaging_message WHERE stream_id = %s AND {where} RETURNING {storage.size_in_sql('payload')}",
+        stream_id,
+        which,
+    )
+    storage.freed((stream_id, size) for (size,) in sizes)
+    return len(sizes)
 
 
 def _raise_tail(stream_id: int) -> None:
@@ -190,11 +201,8 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
     )
     _tell_services(stream_id, missed, waiting, reason, effects)
     failpoints.hit("cleanup.before_delete")
-    removed = sql.change(
-        f'DELETE FROM messaging_message WHERE stream_id = %s AND "offset" IN (SELECT r.place FROM {source})',
-        stream_id,
-        sql.packed((offset,) for offset, *_ in stored),
-    )
+    which = sql.packed((offset,) for offset, *_ in stored)
+    removed = _delete(f'"offset" IN (SELECT r.place FROM {source})', stream_id, which)
     _raise_tail(stream_id)
     failpoints.hit("cleanup.before_commit")
     effects.streams.append(stream_id)
@@ -241,4 +249,9 @@ def _clean_records() -> None:
             source = sql.rows("r", id="bigint")
             packed = sql.packed(past)
             sql.run(f"DELETE FROM messaging_latestreceipt WHERE value_id IN (SELECT r.id FROM {source})", packed)
-            sql.run(f"DELETE FROM messaging_latestvalue WHERE id IN (SELECT r.id FROM {source})", packed)
+            sizes = sql.run(
+                f"DELETE FROM messaging_latestvalue WHERE id IN (SELECT r.id FROM {source})"
+                f" RETURNING stream_id, {storage.size_in_sql('payload')}",
+                packed,
+            )
+            storage.freed((stream, size) for stream, size in sizes)

@@ -49,6 +49,11 @@ def lock_free(of: str) -> str:
     return f"{lock(of)} SKIP LOCKED" if is_postgres() else ""
 
 
+def octets(column: str) -> str:
+    """SQL for the bytes of a text."""
+    return f"octet_length({column})" if is_postgres() else f"length(CAST({column} AS BLOB))"
+
+
 def time_text(column: str) -> str:
     """SQL for a moment as it stands on the wire."""
     return (_POSTGRES_TIME if is_postgres() else _SQLITE_TIME).format(column)

@@ -7,11 +7,13 @@ from messaging.models.message import Gap, GapReason, Message
 from messaging.models.online import OnlineDue, RoomOnline
 from messaging.models.presence import Presence, PresenceState, Resume, ResumeOutcome
 from messaging.models.result import Feed, Result, ResultStatus
+from messaging.models.storage import AppStorage, StorageChange
 from messaging.models.stream import Stream, StreamKind, new_epoch
 from messaging.models.subscription import Subscription, SubscriptionQuerySet
 from messaging.models.webhook import DeliveryState, FallenBehind, WebhookDelivery, WebhookEvent, WebhookPresence
 
 __all__ = [
+    "AppStorage",
     "DeliveryState",
     "FallenBehind",
     "Feed",
@@ -30,6 +32,7 @@ __all__ = [
     "Resume",
     "ResumeOutcome",
     "RoomOnline",
+    "StorageChange",
     "Stream",
     "StreamKind",
     "Subscription",

@@ -23,6 +23,8 @@ class LatestValue(models.Model):
     published_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     payload = models.TextField()
+    #: By how many bytes the last update made it larger (`log/storage.py`): an upsert cannot say it otherwise.
+    grown = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         ordering: ClassVar = ["stream", "version"]

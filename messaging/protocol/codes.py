@@ -54,6 +54,7 @@ _ALL = (
     Code("overloaded", "The server has too much to do at this moment.", 503, 4013, temporary=True),
     Code("unavailable", "The storage cannot be reached at this moment.", 503, temporary=True),
     Code("restart", "The server is going down and comes back.", 503, 4001, temporary=True),
+    Code("storage_full", "The app has stored as much as it may.", 507, temporary=True),
 )
 
 CODES: dict[str, Code] = {code.name: code for code in _ALL}

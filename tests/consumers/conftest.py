@@ -66,8 +66,17 @@ class House:
 
     def set_room_rate(self, rate: int | None) -> None:
         """As the admin does."""
-        change = f"App.objects.filter(name='demo').update(room_rate={rate})"
-        self.servers[0].manage("shell", "-v0", "-c", f"from apps_registry.models import App; {change}")
+        self._set_of_app("room_rate", str(rate))
+
+    def set_storage_limit(self, room: int | None) -> None:
+        """As the admin does: so many bytes more than there are."""
+        self._set_of_app("storage_limit", "None" if room is None else f"used(app.pk) + {room}")
+
+    def _set_of_app(self, field: str, value: str) -> None:
+        self._shell(
+            "from apps_registry.models import App; from messaging.log.storage import used;"
+            f"app = App.objects.get(name='demo'); App.objects.filter(pk=app.pk).update({field}={value})"
+        )
 
     async def phone(self, name: str | None = None, user: str | None = None) -> Phone:
         """A registered device: in its own stream, its user's and a room of its own."""

@@ -41,6 +41,7 @@ export const CODES = Object.freeze({
   overloaded: { title: "The server has too much to do at this moment.", temporary: true, status: 503, close: 4013 },
   unavailable: { title: "The storage cannot be reached at this moment.", temporary: true, status: 503, close: null },
   restart: { title: "The server is going down and comes back.", temporary: true, status: 503, close: 4001 },
+  storage_full: { title: "The app has stored as much as it may.", temporary: true, status: 507, close: null },
 });
 
 /** Close codes from here on are final: who comes back is sent away again. */
