@@ -368,6 +368,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO", "Least level that is logged.")},
     "loggers": {
         "django.server": {"level": "WARNING"},
+        # A line per request, with the whole URL.
+        "httpx": {"level": "WARNING"},
         # A traceback a second while Redis is away; messaging/live/wakeups.py says it once.
         "channels_redis": {"level": "CRITICAL"},
     },

@@ -30,6 +30,8 @@ NAMES = (
     "cleanup.before_commit",
     "cleanup.after_commit",
 )
+#: In workers, which the kills of servers do not reach.
+OF_WORKERS = ("webhook.after_post",)
 
 
 def _off(name: str) -> None:
@@ -38,7 +40,7 @@ def _off(name: str) -> None:
 
 def _armed(spec: str) -> Callable[[str], None]:
     fatal, _, times = spec.partition(":")
-    if fatal not in NAMES:
+    if fatal not in NAMES + OF_WORKERS:
         raise SystemExit(f"MEANWHILE_FAILPOINT: there is no {fatal!r}")
     last = int(times or 1)
     reached = count(1)
