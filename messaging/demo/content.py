@@ -10,7 +10,7 @@ from django.db import transaction
 
 from apps_registry.models import App, Delivery, MessageType, Service
 from apps_registry.services import create_app, create_service, set_type
-from messaging.log import append
+from messaging.log import logs
 from messaging.models import new_epoch
 
 APP = "demo"
@@ -55,7 +55,7 @@ def make_app() -> str | None:
     for name, demo_type in TYPES.items():
         if name not in known:
             set_type(app=app, name=name, delivery=demo_type.delivery)
-    append.create([(app.pk, "room", ROOM, new_epoch())])
+    logs.create([(app.pk, "room", ROOM, new_epoch())])
     return key
 
 

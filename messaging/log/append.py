@@ -6,7 +6,6 @@ Lock order in every transaction: streams by id, subscriptions by id, feeds by se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,12 +13,11 @@ from django.conf import settings
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import lineage, outbox, sql, storage
+from messaging.log import lineage, logs, sql, storage
 from messaging.log.effects import Appended, Effects, Item, NewValue, Passing
-from messaging.models import new_epoch
+from messaging.log.logs import Key, Log, Type
 from messaging.protocol import rules, shedding, wire
 from messaging.protocol.errors import ProtocolError
-from messaging.protocol.names import stream_kind
 
 
 class Publication(Struct, gc=False):
@@ -51,48 +49,20 @@ class Stored(Struct, gc=False):
 Placed = Stored | ProtocolError
 
 
-@dataclass(slots=True)
-class _Type:
-    #: Of the app.
-    space: storage.Space
-    id: int
-    delivery: str
-    ttl: int | None
-    priority: str
-    #: Of the app: messages a second a room takes.
-    room_rate: int | None
-
-
-@dataclass(slots=True)
-class _Log:
-    """A locked stream, and what this transaction adds to it."""
-
-    id: int
-    app_id: int
-    name: str
-    head: int
-    version: int
-    closed: bool
-    busy_until: float
-    items: list[Item] = field(default_factory=list)
-    touched: bool = False
-    shed: int = 0
-    #: Offsets of `every` messages among those.
-    gaps: list[int] = field(default_factory=list)
-
-
-_Key = tuple[int, str]
-
-
 def append(publications: Sequence[Publication], effects: Effects) -> list[list[Placed]]:
     """Per publication, per stream of its `to`: where it is stored, or why it is not.
 
     Inside a transaction. A refused message changes nothing and does not sink its neighbours. A `dedup_id` that the
     stream knows gives the offset it got the first time.
     """
-    types = _types({p.app_id for p in publications})
-    logs = _lock(publications, types)
-    run = _Run(sql.now(), types, logs, _known_ids(publications, logs))
+    types = logs.types_of({p.app_id for p in publications})
+    locked = logs.lock(
+        (p.app_id, stream, types[p.app_id, p.name])
+        for p in publications
+        if (p.app_id, p.name) in types
+        for stream in p.to
+    )
+    run = _Run(sql.now(), types, locked, _known_ids(publications, locked))
     placed = [[run.place(publication, stream) for stream in publication.to] for publication in publications]
     failpoints.hit("publish.before_insert")
     run.write(effects)
@@ -100,93 +70,23 @@ def append(publications: Sequence[Publication], effects: Effects) -> list[list[P
     return placed
 
 
-def _types(apps: set[int]) -> dict[_Key, _Type]:
-    found = sql.run(
-        "SELECT t.app_id, t.name, a.storage_limit, coalesce(u.stored, 0),"
-        " t.id, t.delivery, t.ttl_seconds, t.priority, a.room_rate"
-        " FROM apps_registry_messagetype t JOIN apps_registry_app a ON a.id = t.app_id"
-        " LEFT JOIN messaging_appstorage u ON u.app_id = a.id"
-        f" WHERE t.app_id IN ({','.join(['%s'] * len(apps))})",
-        *apps,
-    )
-    spaces: dict[int, storage.Space] = {}
-    types = {}
-    for app, name, limit, stored, *rest in found:
-        if app not in spaces:
-            spaces[app] = storage.Space(stored=stored, limit=limit)
-        types[app, name] = _Type(spaces[app], *rest)
-    return types
-
-
-def _lock(publications: Sequence[Publication], types: dict[_Key, _Type]) -> dict[_Key, _Log]:
-    """The streams, locked in id order; rooms and users' streams are made when first published to."""
-    wanted: dict[_Key, bool] = {}
-    for publication in publications:
-        type = types.get((publication.app_id, publication.name))
-        if type:
-            for stream in publication.to:
-                key = (publication.app_id, stream)
-                wanted[key] = wanted.get(key, False) or type.delivery != rules.TRANSIENT
-    logs = _select(wanted)
-    missing = []
-    for (app, stream), stored in wanted.items():
-        if stored and (app, stream) not in logs and _kind(stream) in {"user", "room"}:
-            missing.append((app, _kind(stream), stream, new_epoch()))
-    if missing:
-        create(missing)
-        logs = _select(wanted)
-    return logs
-
-
-def _kind(stream: str) -> str | None:
-    try:
-        return stream_kind(stream)
-    except ProtocolError:
-        return None
-
-
-def create(streams: Sequence[tuple[int, str | None, str, str]]) -> None:
-    """Makes streams that do not exist yet: (app, kind, name, epoch). Idempotent."""
-    source = sql.rows("r", app_id="bigint", kind="text", name="text", epoch="text")
-    sql.run(
-        "INSERT INTO messaging_stream (app_id, kind, name, epoch, head, tail, version, busy_until, shed)"
-        f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0, 0, 0 FROM {source} WHERE true"
-        " ON CONFLICT (app_id, name) DO NOTHING",
-        sql.packed(streams),
-    )
-
-
-def _select(keys: dict[_Key, bool]) -> dict[_Key, _Log]:
-    source = sql.rows("r", app_id="bigint", name="text")
-    found = sql.run(
-        "SELECT s.id, s.app_id, s.name, s.head, s.version, s.closed_at IS NOT NULL, s.busy_until"
-        f" FROM {source} JOIN messaging_stream s ON s.app_id = r.app_id AND s.name = r.name"
-        f" ORDER BY s.id{sql.lock('s')}",
-        sql.packed(keys),
-    )
-    return {
-        (app, name): _Log(id, app, name, head, version, bool(closed), busy_until)
-        for id, app, name, head, version, closed, busy_until in found
-    }
-
-
-def _known_ids(publications: Sequence[Publication], logs: dict[_Key, _Log]) -> dict[tuple[int, str], tuple[Any, ...]]:
+def _known_ids(publications: Sequence[Publication], locked: dict[Key, Log]) -> dict[tuple[int, str], tuple[Any, ...]]:
     asked = [
-        (logs[p.app_id, stream].id, p.dedup_id)
+        (locked[p.app_id, stream].id, p.dedup_id)
         for p in publications
         if p.dedup_id
         for stream in p.to
-        if (p.app_id, stream) in logs
+        if (p.app_id, stream) in locked
     ]
     if not asked:
         return {}
     source = sql.rows("r", stream_id="bigint", dedup_id="text")
-    found = sql.run(
+    known = sql.run(
         'SELECT m.stream_id, m.dedup_id, m."offset", m.type_id, m.payload'
         f" FROM {source} JOIN messaging_message m ON m.stream_id = r.stream_id AND m.dedup_id = r.dedup_id",
         sql.packed(asked),
     )
-    return {(stream, id): tuple(rest) for stream, id, *rest in found}
+    return {(stream, id): tuple(rest) for stream, id, *rest in known}
 
 
 class _Run:
@@ -195,14 +95,14 @@ class _Run:
     def __init__(
         self,
         now: datetime,
-        types: dict[_Key, _Type],
-        logs: dict[_Key, _Log],
+        types: dict[Key, Type],
+        locked: dict[Key, Log],
         known: dict[tuple[int, str], tuple[Any, ...]],
     ) -> None:
         self._now = now
         self._time = wire.instant(now)
         self._types = types
-        self._logs = logs
+        self._logs = locked
         self._known = known
         self._messages: list[tuple[Any, ...]] = []
         self._values: dict[tuple[int, int, str], list[Any]] = {}
@@ -236,7 +136,7 @@ class _Run:
         self._passing.append(Passing(log.id, text))
         return Stored(log.name)
 
-    def _takes(self, type: _Type, log: _Log, priority: str) -> bool:
+    def _takes(self, type: Type, log: Log, priority: str) -> bool:
         """Whether the room takes one more message now, under its app's rate.
 
         A `latest` value is never shed: it costs storage once, and every connection conflates it by itself.
@@ -252,8 +152,8 @@ class _Run:
         log.touched = True
         return True
 
-    def _no_such_stream(self, type: _Type, stream: str) -> Placed:
-        kind = _kind(stream)
+    def _no_such_stream(self, type: Type, stream: str) -> Placed:
+        kind = logs.kind_of(stream)
         if kind is None:
             return ProtocolError("unknown_stream", "A stream is device:NAME, user:NAME or room:NAME.")
         if kind == "device":
@@ -267,7 +167,7 @@ class _Run:
             known = self._expiry[ttl] = (sql.stamp(moment), moment.timestamp())
         return known
 
-    def _every(self, publication: Publication, type: _Type, log: _Log) -> Placed:
+    def _every(self, publication: Publication, type: Type, log: Log) -> Placed:
         if publication.dedup_id:
             first = self._known.get((log.id, publication.dedup_id))
             if first:
@@ -302,7 +202,7 @@ class _Run:
         log.items.append(Item(offset, text, expires))
         return Stored(log.name, offset=offset)
 
-    def _latest(self, publication: Publication, type: _Type, log: _Log) -> Placed:
+    def _latest(self, publication: Publication, type: Type, log: Log) -> Placed:
         place = (log.id, type.id, publication.key)
         earlier = self._values.get(place)
         replaced = storage.size_of(earlier[-1]) if earlier else 0
@@ -374,7 +274,7 @@ class _Run:
         self._count(changed, grown)
         shed = [(log.id, *run) for log in changed for run in rules.runs(log.gaps)]
         if shed:
-            record_shed(shed, stamp)
+            logs.record_shed(shed, stamp)
         if changed:
             effects.stored = lineage.count(len(self._messages) + len(self._news))
         effects.appended.extend(
@@ -383,7 +283,7 @@ class _Run:
         effects.values.extend(self._news)
         effects.passing.extend(self._passing)
 
-    def _count(self, changed: Sequence[_Log], grown: Sequence[tuple[int, int]]) -> None:
+    def _count(self, changed: Sequence[Log], grown: Sequence[tuple[int, int]]) -> None:
         """Says by how much the apps' storage has grown."""
         apps = {log.id: log.app_id for log in changed}
         added = {app: type.space.added for (app, _), type in self._types.items()}
@@ -417,22 +317,3 @@ class _Run:
             stamp,
             sql.packed(self._values.values()),
         )
-
-
-def record_shed(holes: Sequence[tuple[int, int, int]], stamp: str) -> None:
-    """Writes down what was shed: (stream, first, last). A flood is one gap, however many transactions it comes in."""
-    source = sql.rows("r", stream_id="bigint", first="bigint", last="bigint")
-    packed = sql.packed(holes)
-    outbox.note_gaps([(*hole, "shed", None) for hole in holes])
-    sql.run(
-        f"UPDATE messaging_gap SET to_offset = r.last FROM {source} WHERE messaging_gap.stream_id = r.stream_id"
-        " AND messaging_gap.to_offset = r.first - 1 AND messaging_gap.reason = 'shed'",
-        packed,
-    )
-    sql.run(
-        "INSERT INTO messaging_gap (stream_id, from_offset, to_offset, reason, created_at)"
-        f" SELECT r.stream_id, r.first, r.last, 'shed', {sql.moment()} FROM {source} WHERE NOT EXISTS"
-        " (SELECT 1 FROM messaging_gap g WHERE g.stream_id = r.stream_id AND g.to_offset >= r.first)",
-        stamp,
-        packed,
-    )

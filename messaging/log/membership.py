@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from messaging.log import append, online, sql
+from messaging.log import logs, online, sql
 from messaging.log.reading import Entry, entries
 from messaging.models import new_epoch
 from messaging.protocol import rules
@@ -29,7 +29,7 @@ def subscribe(members: Sequence[tuple[int, int, str]], history: History | None =
     if not members:
         return
     names = {(app, stream) for app, _, stream in members}
-    append.create([(app, stream_kind(stream), stream, new_epoch()) for app, stream in sorted(names)])
+    logs.create([(app, stream_kind(stream), stream, new_epoch()) for app, stream in sorted(names)])
     source = sql.rows("r", app_id="bigint", name="text")
     # The stream's row is locked first: a publish of another process is wholly before or wholly after the join.
     locked = sql.run(

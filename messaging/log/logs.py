@@ -1,0 +1,138 @@
+"""What a publish finds: the types of its apps, and its streams, locked. And the streams that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from messaging.log import outbox, sql, storage
+from messaging.log.effects import Item
+from messaging.models import new_epoch
+from messaging.protocol import rules
+from messaging.protocol.errors import ProtocolError
+from messaging.protocol.names import stream_kind
+
+#: A stream or a type: app, name.
+Key = tuple[int, str]
+
+
+@dataclass(slots=True)
+class Type:
+    """A message type, with what its app says of it."""
+
+    #: Of the app.
+    space: storage.Space
+    id: int
+    delivery: str
+    ttl: int | None
+    priority: str
+    #: Of the app: messages a second a room takes.
+    room_rate: int | None
+
+
+@dataclass(slots=True)
+class Log:
+    """A locked stream, and what this transaction adds to it."""
+
+    id: int
+    app_id: int
+    name: str
+    head: int
+    version: int
+    closed: bool
+    busy_until: float
+    items: list[Item] = field(default_factory=list)
+    touched: bool = False
+    shed: int = 0
+    #: Offsets of `every` messages among those.
+    gaps: list[int] = field(default_factory=list)
+
+
+def types_of(apps: set[int]) -> dict[Key, Type]:
+    """All types of these apps: one query."""
+    found = sql.run(
+        "SELECT t.app_id, t.name, a.storage_limit, coalesce(u.stored, 0),"
+        " t.id, t.delivery, t.ttl_seconds, t.priority, a.room_rate"
+        " FROM apps_registry_messagetype t JOIN apps_registry_app a ON a.id = t.app_id"
+        " LEFT JOIN messaging_appstorage u ON u.app_id = a.id"
+        f" WHERE t.app_id IN ({','.join(['%s'] * len(apps))})",
+        *apps,
+    )
+    spaces: dict[int, storage.Space] = {}
+    types = {}
+    for app, name, limit, stored, *rest in found:
+        if app not in spaces:
+            spaces[app] = storage.Space(stored=stored, limit=limit)
+        types[app, name] = Type(spaces[app], *rest)
+    return types
+
+
+def lock(wanted: Iterable[tuple[int, str, Type]]) -> dict[Key, Log]:
+    """The streams (app, name) that types are published to, locked in id order.
+
+    Rooms and users' streams are made when something that is stored is first published to them.
+    """
+    stored: dict[Key, bool] = {}
+    for app, stream, type in wanted:
+        stored[app, stream] = stored.get((app, stream), False) or type.delivery != rules.TRANSIENT
+    logs = _lock(stored)
+    missing = []
+    for (app, stream), keeps in stored.items():
+        if keeps and (app, stream) not in logs and kind_of(stream) in {"user", "room"}:
+            missing.append((app, kind_of(stream), stream, new_epoch()))
+    if missing:
+        create(missing)
+        logs = _lock(stored)
+    return logs
+
+
+def kind_of(stream: str) -> str | None:
+    """None: no stream can have this name."""
+    try:
+        return stream_kind(stream)
+    except ProtocolError:
+        return None
+
+
+def create(streams: Sequence[tuple[int, str | None, str, str]]) -> None:
+    """Makes streams that do not exist yet: (app, kind, name, epoch). Idempotent."""
+    source = sql.rows("r", app_id="bigint", kind="text", name="text", epoch="text")
+    sql.run(
+        "INSERT INTO messaging_stream (app_id, kind, name, epoch, head, tail, version, busy_until, shed)"
+        f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0, 0, 0 FROM {source} WHERE true"
+        " ON CONFLICT (app_id, name) DO NOTHING",
+        sql.packed(streams),
+    )
+
+
+def _lock(keys: Iterable[Key]) -> dict[Key, Log]:
+    source = sql.rows("r", app_id="bigint", name="text")
+    found = sql.run(
+        "SELECT s.id, s.app_id, s.name, s.head, s.version, s.closed_at IS NOT NULL, s.busy_until"
+        f" FROM {source} JOIN messaging_stream s ON s.app_id = r.app_id AND s.name = r.name"
+        f" ORDER BY s.id{sql.lock('s')}",
+        sql.packed(keys),
+    )
+    return {
+        (app, name): Log(id, app, name, head, version, bool(closed), busy_until)
+        for id, app, name, head, version, closed, busy_until in found
+    }
+
+
+def record_shed(holes: Sequence[tuple[int, int, int]], stamp: str) -> None:
+    """Writes down what was shed: (stream, first, last). A flood is one gap, however many transactions it comes in."""
+    source = sql.rows("r", stream_id="bigint", first="bigint", last="bigint")
+    packed = sql.packed(holes)
+    outbox.note_gaps([(*hole, "shed", None) for hole in holes])
+    sql.run(
+        f"UPDATE messaging_gap SET to_offset = r.last FROM {source} WHERE messaging_gap.stream_id = r.stream_id"
+        " AND messaging_gap.to_offset = r.first - 1 AND messaging_gap.reason = 'shed'",
+        packed,
+    )
+    sql.run(
+        "INSERT INTO messaging_gap (stream_id, from_offset, to_offset, reason, created_at)"
+        f" SELECT r.stream_id, r.first, r.last, 'shed', {sql.moment()} FROM {source} WHERE NOT EXISTS"
+        " (SELECT 1 FROM messaging_gap g WHERE g.stream_id = r.stream_id AND g.to_offset >= r.first)",
+        stamp,
+        packed,
+    )
