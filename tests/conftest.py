@@ -19,6 +19,17 @@ from messaging.log.append import Publication, Stored, append
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
 from messaging.protocol.errors import ProtocolError
+from tests import wiretap
+
+wiretap.tap()
+
+
+@pytest.fixture(autouse=True)
+def every_frame_is_described() -> Iterator[None]:
+    """Whoever speaks over a WebSocket in a test."""
+    wiretap.begin()
+    yield
+    assert wiretap.faults() == []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -80,7 +80,7 @@ def frame(kind: str, re: int | None = None, **members: Any) -> str:
 
 
 def gap_frame(stream: str, from_offset: int, to_offset: int, reason: str) -> str:
-    return dumps({"type": "gap", "stream": stream, "from": from_offset, "to": to_offset, "reason": reason})
+    return frame("gap", stream=stream, **{"from": from_offset, "to": to_offset}, reason=reason)
 
 
 def error_frame(error: ProtocolError, re: int | None = None) -> str:

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, sync_playwright
+
+from tests import wiretap
 
 FLAGS = (
     "--headless=new",
@@ -48,11 +50,23 @@ def chromium(folder: Path) -> Iterator[Browser]:
         port = _port(folder / "DevToolsActivePort", process)
         with sync_playwright() as playwright:
             browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True)
+            for context in browser.contexts:
+                context.on("page", _listen_in)
             yield browser
             browser.close()
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _listen_in(page: Page) -> None:
+    """What the page's sockets say and hear is held against docs/reference/asyncapi.yaml."""
+
+    def opened(socket: WebSocket) -> None:
+        socket.on("framesent", lambda text: wiretap.sent(socket.url, text))
+        socket.on("framereceived", lambda text: wiretap.received(socket.url, text))
+
+    page.on("websocket", opened)
 
 
 def _port(file: Path, process: subprocess.Popen[bytes]) -> int:

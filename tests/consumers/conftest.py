@@ -54,6 +54,10 @@ class House:
             f"services.revoke_key(key=models.ServiceKey.objects.get(prefix='{prefix}'))"
         )
 
+    def delete_device(self, name: str) -> None:
+        """As the admin does."""
+        self._shell(f"from apps_registry.models import Device; Device.objects.filter(name='{name}').delete()")
+
     def stranger_key(self) -> str:
         """A key of another app."""
         name = f"other-{next(_numbers)}"

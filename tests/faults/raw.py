@@ -10,6 +10,8 @@ import socket
 import struct
 from typing import Any
 
+from tests import wiretap
+
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 DEADLINE = 15.0
 
@@ -34,7 +36,8 @@ def frame(
 class RawClient:
     """A connection whose bytes are in the caller's hands."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> None:
+        self._path = path
         self.reader = reader
         self.writer = writer
 
@@ -56,10 +59,12 @@ class RawClient:
         async with asyncio.timeout(DEADLINE):
             answer = await reader.readuntil(b"\r\n\r\n")
         assert b" 101 " in answer.split(b"\r\n")[0], answer
-        return cls(reader, writer)
+        return cls(reader, writer, path)
 
     def say(self, type: str, **members: Any) -> None:
-        self.writer.write(frame(json.dumps({"type": type, **members}).encode()))
+        text = json.dumps({"type": type, **members})
+        wiretap.sent(self._path, text)
+        self.writer.write(frame(text.encode()))
 
     def stop_reading(self) -> None:
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -76,7 +81,10 @@ class RawClient:
                 (length,) = struct.unpack("!H", await self.reader.readexactly(2))
             elif length == 127:
                 (length,) = struct.unpack("!Q", await self.reader.readexactly(8))
-            return first & 0x0F, await self.reader.readexactly(length)
+            opcode, payload = first & 0x0F, await self.reader.readexactly(length)
+        if opcode == TEXT:
+            wiretap.received(self._path, payload.decode())
+        return opcode, payload
 
     async def until(self, type: str) -> dict[str, Any]:
         """The next JSON frame of this type; what comes before is dropped. ConnectionError when the server closes."""

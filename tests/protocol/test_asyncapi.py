@@ -1,4 +1,4 @@
-"""The AsyncAPI document and the frames of the code tell the same. The wire itself: tests/consumers, frame by frame."""
+"""The AsyncAPI document and the frames of the code tell the same. The wire itself: tests/wiretap.py."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 import pytest
-from jsonschema import Draft202012Validator
 
 from messaging.models import GapReason, PresenceState, ResultStatus
 from messaging.protocol import frames
 from messaging.protocol.rules import Segment
-from tests.consumers.asyncapi import OPERATIONS, PATH, document, faults, resolved, validators
+from tests.asyncapi import OPERATIONS, PATH, document, faults, payloads, resolved
 
 STRUCTS = [("fromDevice", struct) for struct in frames.DeviceFrame.__args__] + [
     ("fromService", struct) for struct in frames.ServiceFrame.__args__
 ]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ROOT = Path(__file__).resolve().parent.parent.parent
+META_SCHEMA = ROOT / "tests/vendor/asyncapi/3.0.0.json"
 PAGE = Path(PATH).with_name("protocol.md").read_text()
 
 
@@ -30,6 +33,14 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
+def test_it_is_an_asyncapi_3_document() -> None:
+    """By the specification's own JSON Schema."""
+    described = jsonschema_rs.validator_for(json.loads(META_SCHEMA.read_text()))
+
+    assert [(error.instance_path, error.message[:500]) for error in described.iter_errors(document())] == []
+    assert not described.is_valid({**document(), "asyncapi": "2.6.0"})
+
+
 def test_every_reference_leads_somewhere() -> None:
     for node in nodes(document()):
         if "$ref" in node:
@@ -38,7 +49,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_every_payload_is_a_schema_that_names_its_type() -> None:
     for name, message in document()["components"]["messages"].items():
-        Draft202012Validator.check_schema(message["payload"])
+        jsonschema_rs.meta.validate({"$schema": DIALECT, **message["payload"]})
         assert message["payload"]["properties"]["type"] == {"const": message["name"]}, name
         assert "type" in message["payload"]["required"], name
 
@@ -46,23 +57,32 @@ def test_every_payload_is_a_schema_that_names_its_type() -> None:
 def test_operations_and_channels_have_the_same_messages() -> None:
     for address, operations in OPERATIONS.items():
         (channel,) = [one for one in document()["channels"].values() if one["address"] == address]
-        told = [set(validators(operation)) for operation in operations]
+        told = [set(payloads(operation)) for operation in operations]
         assert told[0] | told[1] == set(channel["messages"])
         assert {resolved(one)["name"] for one in channel["messages"].values()} == set(channel["messages"])
 
 
 def test_the_server_takes_just_the_frames_of_the_document() -> None:
-    assert set(validators("fromDevice")) == frames.DEVICE_TYPES
-    assert set(validators("fromService")) == frames.SERVICE_TYPES
+    assert set(payloads("fromDevice")) == frames.DEVICE_TYPES
+    assert set(payloads("fromService")) == frames.SERVICE_TYPES
 
 
 @pytest.mark.parametrize(("operation", "struct"), STRUCTS)
 def test_a_frame_has_the_members_of_its_struct(operation: str, struct: Any) -> None:
-    schema = validators(operation)[struct.__struct_config__.tag].schema
+    schema = payloads(operation)[struct.__struct_config__.tag]
 
     fields = msgspec.structs.fields(struct)
     assert set(schema["properties"]) == {"type", *(field.name for field in fields)}
     assert set(schema["required"]) == {"type", *(field.name for field in fields if field.required)}
+
+
+def test_the_server_sends_just_the_frames_of_the_document() -> None:
+    """Outbound frames are text: their types are found where they are written."""
+    code = "".join(path.read_text() for path in sorted((ROOT / "messaging").rglob("*.py")))
+    written = set(re.findall(r'wire\.frame\(\s*"(\w+)"|"type":"(\w+)"|\bframe\("(\w+)"', code))
+
+    described = set(payloads("toDevice")) | set(payloads("toService"))
+    assert {one or other or third for one, other, third in written} == described
 
 
 def test_a_draft_has_the_members_of_its_struct() -> None:
@@ -87,7 +107,7 @@ def test_words_are_those_of_the_models() -> None:
 def test_every_frame_stands_in_the_page_of_the_protocol() -> None:
     for operations in OPERATIONS.values():
         for operation in operations:
-            for name in validators(operation):
+            for name in payloads(operation):
                 assert re.search(rf"`{name}`", PAGE), name
 
 
