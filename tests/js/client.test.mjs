@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { Meanwhile, MemoryStore, manualLifecycle } from "../../messaging/static/messaging/client/index.js";
 import { FakeClock } from "./clock.mjs";
-import { FakeServer, problem } from "./fake_server.mjs";
+import { FakeServer, problem, silence } from "./fake_server.mjs";
 
 const PHONE = "device:phone-1";
 
@@ -399,6 +399,42 @@ test("nothing is heard: ping, then give up and connect anew", async () => {
 
   assert.ok(seen.states.some(([state, { why }]) => state === "waiting" && why === "silent"));
   assert.equal(phone.inspect().generation, 2);
+});
+
+test("a pull that is not answered in 10 s is given up, and asked for again", async () => {
+  const server = new FakeServer(PHONE);
+  for (const turn of [1, 2, 3]) server.publish(PHONE, turn);
+  let asked = 0;
+  server.onPending = (url, signal) => ((asked += 1) === 1 ? silence(signal) : null);
+  const { phone, clock, seen } = aPhone(server);
+  await phone.start();
+
+  await clock.pass(9_000);
+  assert.deepEqual(offsets(seen.messages), []);
+  await clock.pass(2_000);
+
+  assert.deepEqual(offsets(seen.messages), [1, 2, 3]);
+  assert.deepEqual(seen.events.filter(({ kind }) => kind === "delayed").map(({ code }) => code), ["silent"]);
+});
+
+test("a page that has begun to come may take longer than that", async () => {
+  const server = new FakeServer(PHONE);
+  const { clock, ...actors } = aPhone(server);
+  server.publish(PHONE, 1);
+  server.onPending = async ({ searchParams }, signal) => {
+    const answer = server.pending(searchParams);
+    const slow = { ok: true, status: 200, json: () => new Promise((resolve, reject) => {
+      clock.setTimeout(() => resolve(answer.json()), 25_000);
+      signal.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
+    }) };
+    return slow;
+  };
+  await actors.phone.start();
+
+  await clock.pass(26_000);
+
+  assert.deepEqual(offsets(actors.seen.messages), [1]);
+  assert.equal(server.requests.length, 1);
 });
 
 test("on return a connection that does not answer in 3 s is given up", async () => {

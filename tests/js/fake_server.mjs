@@ -113,7 +113,7 @@ export class FakeServer {
     if (!this.tokens.has(token)) return problem(401, token === "expired" ? "token_expired" : "bad_token");
     if (url.pathname.endsWith("/notices")) return this.#heardNotice(JSON.parse(body));
     if (url.pathname.endsWith("/me")) return Response.json({ device: "phone-1", presence: this.presence, streams: this.entries() });
-    if (url.pathname.endsWith("/results")) return this.onResults?.() ?? Response.json({ items: JSON.parse(body).map((report) => this.#reported(report)) });
+    if (url.pathname.endsWith("/results")) return this.onResults?.(signal) ?? Response.json({ items: JSON.parse(body).map((report) => this.#reported(report)) });
     if (url.pathname.endsWith("/acks")) return this.onAcks?.() ?? this.#acked(JSON.parse(body));
     const own = await this.onPending(url, signal);
     if (signal?.aborted) throw new DOMException("aborted", "AbortError");
@@ -355,6 +355,11 @@ export class FakeServer {
     stream.received = Math.max(stream.received, stream.processed);
     answer("results_saved", { stream: stream.name, processed: stream.processed });
   }
+}
+
+/** Of a connection that is dead: no answer, and no word that there is none. */
+export function silence(signal) {
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError"))));
 }
 
 export function problem(status, code, about = {}, headers = {}) {

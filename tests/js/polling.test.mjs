@@ -6,7 +6,7 @@ import { Meanwhile, MemoryStore, manualLifecycle } from "../../messaging/static/
 import { Polled } from "../../messaging/static/messaging/client/polled.js";
 import { Ways } from "../../messaging/static/messaging/client/ways.js";
 import { FakeClock } from "./clock.mjs";
-import { FakeServer, problem } from "./fake_server.mjs";
+import { FakeServer, problem, silence } from "./fake_server.mjs";
 
 const PHONE = "device:phone-1";
 const LOBBY = "room:lobby";
@@ -474,4 +474,18 @@ describe("pages as frames", () => {
 
     assert.throws(() => polled.page({ streams: { [PHONE]: entry({ epoch: "e2" }) }, messages: [] }), { code: "epoch_changed" });
   });
+});
+
+test("results that are not answered in 10 s are posted again", async () => {
+  const server = aServerBehindAProxy();
+  let posted = 0;
+  server.onResults = (signal) => ((posted += 1) === 1 ? silence(signal) : undefined);
+  const { clock } = await aPhoneThatPolls(server);
+
+  server.publish(PHONE, 1);
+  await clock.pass(9_000);
+  assert.equal(server.stream(PHONE).processed, 0);
+  await clock.pass(3_000);
+
+  assert.equal(server.stream(PHONE).processed, 1);
 });

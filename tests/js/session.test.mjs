@@ -38,7 +38,7 @@ class Bench {
       state: "foreground", state_seq: 1, streams, ...about,
     });
   }
-  message(offset, about = {}) { return this.frame({ type: "message", stream: PHONE, offset, name: "turn", data: offset, ...about }); }
+  message(offset, about = {}, after = 0) { return this.frame({ type: "message", stream: PHONE, offset, name: "turn", data: offset, ...about }, after); }
   /** What was handed over is handled and stored. */
   handled(upto, outcome = { status: "processed" }) {
     this.do({ type: "handled", stream: PHONE, era: this.era ?? 1, upto, outcome });
@@ -230,6 +230,35 @@ describe("heartbeat", () => {
 
     assert.deepEqual(bench.states, []);
     assert.equal(bench.timer("heartbeat"), 22_500);
+  });
+
+  test("what the server says by itself puts the end off, and is no answer: our words may not arrive any more", () => {
+    const bench = new Bench().connect().welcome().do({ type: "probe" }, 1000);
+
+    bench.message(1, {}, 2_000).do({ type: "timer", name: "heartbeat" }, 1_000);
+    assert.equal(bench.timer("heartbeat"), 2_000);
+    bench.do({ type: "timer", name: "heartbeat" }, 2_000);
+
+    assert.deepEqual(bench.of("state").map(({ detail }) => detail.why), ["silent"]);
+  });
+
+  test("an answer to what was asked before the ping is none", () => {
+    const bench = new Bench().connect().welcome().message(1).handled(1).do({ type: "timer", name: "flush" }, 20);
+    const [{ id }] = bench.sent.filter(({ type }) => type === "results");
+    bench.do({ type: "probe" });
+
+    bench.frame({ type: "results_saved", re: id, stream: PHONE, processed: 1 }).do({ type: "timer", name: "heartbeat" }, 3_000);
+
+    assert.deepEqual(bench.states, ["waiting"]);
+  });
+
+  test("a foreground notice is a ping, too", () => {
+    const bench = new Bench({ state: "background" }).connect().welcome([entry()], { state: "background" }).do({ type: "foreground" }, 1000);
+    bench.message(1);
+
+    bench.do({ type: "timer", name: "heartbeat" }, 3_000);
+
+    assert.deepEqual(bench.states, ["waiting"]);
   });
 });
 

@@ -3,7 +3,7 @@
  * next, the newest of each stream. What fails for now is sent again.
  */
 import { Backoff } from "./backoff.js";
-import { sleep } from "./signals.js";
+import { patiently, sleep } from "./signals.js";
 
 export class Mailbox {
   #api;
@@ -52,10 +52,15 @@ export class Mailbox {
     this.#posting = false;
   }
 
+  /** What is not answered is sent again: all of it is cumulative. */
+  #send(path, body) {
+    return patiently({ clock: this.#clock, signal: this.#signal }, (...patience) => this.#api.post(path, body, ...patience));
+  }
+
   async #postResults(frames) {
     if (!frames.length) return;
     try {
-      const { items } = await this.#api.post("/results", frames.map(({ type, id, ...body }) => body), this.#signal);
+      const { items } = await this.#send("/results", frames.map(({ type, id, ...body }) => body));
       frames.forEach((frame, index) => {
         const { problem, ...answer } = items[index];
         this.#on(problem ? { type: "refused", frame, error: problem } : { type: "saved", frame, answer });
@@ -70,7 +75,7 @@ export class Mailbox {
   async #postAcks(acks, latest) {
     if (!acks.length && !latest.length) return;
     try {
-      await this.#api.post("/acks", { acks: acks.map(plain), latest: latest.map(plain) }, this.#signal);
+      await this.#send("/acks", { acks: acks.map(plain), latest: latest.map(plain) });
       this.#on({ type: "acked", latest });
     } catch (error) {
       if (error.code !== "unknown_stream" && error.code !== "epoch_changed") {

@@ -7,11 +7,10 @@ import { MeanwhileError } from "./codes.js";
 import { Mailbox, spread } from "./mailbox.js";
 import { Polled } from "./polled.js";
 import { PAGE } from "./pull.js";
-import { sleep, unless, within } from "./signals.js";
+import { patiently, sleep, unless, within } from "./signals.js";
 
 /** Seconds a pull waits for news. */
 export const WAIT = 25;
-const ANSWER_WITHIN = 10_000; // beyond the wait
 /** Above what a pull waits: an answer is a sign of life. */
 const PING_INTERVAL = 45_000;
 /** While handlers have not come through, what is new is asked for in between (ms). */
@@ -84,7 +83,7 @@ class Line {
   };
 
   async #hello({ id, state }) {
-    const me = await this.#request((signal) => this.#api.get("/me", signal), this.#over.signal);
+    const me = await this.#request((...patience) => this.#api.get("/me", ...patience), this.#over.signal);
     const there = me.presence ?? {};
     const known = (there.state ?? "offline") === "offline" ? state : there.state;
     this.#say({
@@ -98,9 +97,9 @@ class Line {
   async #notice({ id, state, state_seq: seq }) {
     this.#turn?.abort();
     const { signal } = (this.#turn = new AbortController());
-    const saved = await this.#request((given) => this.#api.post("/notices", { state, state_seq: seq }, given), signal);
+    const saved = await this.#request((...patience) => this.#api.post("/notices", { state, state_seq: seq }, ...patience), signal);
     const back = state === "foreground";
-    const { streams } = back && !saved.streams.length ? await this.#request((given) => this.#api.get("/me", given), signal) : saved;
+    const { streams } = back && !saved.streams.length ? await this.#request((...patience) => this.#api.get("/me", ...patience), signal) : saved;
     if (signal.aborted) return;
     const agreed = saved.state === "offline" || saved.state === state;
     const frame = { type: "notice_saved", re: id, state: agreed ? state : saved.state, state_seq: saved.state_seq };
@@ -166,7 +165,7 @@ class Line {
   async #round(query, signal, all = false) {
     let asked = { ...query, limit: PAGE };
     for (let first = true; !signal.aborted; first = false) {
-      const page = await this.#request((given) => this.#api.pending(asked, given), signal, asked.wait);
+      const page = await this.#request((...patience) => this.#api.pending(asked, ...patience), signal, asked.wait);
       if (signal.aborted) return;
       for (const frame of this.#polled.page(page, all && first)) this.#say(frame);
       this.#say({ type: "pong" });
@@ -193,18 +192,7 @@ class Line {
   // --- requests ---
 
   /** A request without an answer is given up, and counts as a lost connection. */
-  async #request(ask, signal, wait = 0) {
-    const patience = within(signal);
-    const timer = this.#clock.setTimeout(patience.abort, wait * 1000 + ANSWER_WITHIN);
-    try {
-      return await ask(patience.signal);
-    } catch (error) {
-      throw patience.signal.aborted && !signal.aborted ? new MeanwhileError("silent") : error;
-    } finally {
-      this.#clock.clearTimeout(timer);
-      patience.release();
-    }
-  }
+  #request(ask, signal, wait = 0) { return patiently({ clock: this.#clock, signal, wait: wait * 1000 }, ask); }
 
   async #try(action) {
     const { signal } = this.#over;

@@ -3,10 +3,9 @@
  * until it comes, the server says that it never will, or nobody wants it any more.
  */
 import { Backoff } from "./backoff.js";
-import { sleep, unless, within } from "./signals.js";
+import { patiently, sleep, unless } from "./signals.js";
 
 export const PAGE = 500;
-const ANSWER_WITHIN = 30_000;
 /** How often in a row a stream may be told that its position is gone. More is a fault, and no reason to ask for ever. */
 const GONE_MOST = 3;
 
@@ -97,15 +96,10 @@ export class Puller {
 
   /** A request without an answer is given up, and counts as failed. */
   async #ask(query, signal) {
-    const patience = within(signal);
-    const timer = this.#clock.setTimeout(patience.abort, ANSWER_WITHIN);
     try {
-      return { body: await this.#api.pending(query, patience.signal) };
+      return { body: await patiently({ clock: this.#clock, signal }, (...patience) => this.#api.pending(query, ...patience)) };
     } catch (error) {
       return { error };
-    } finally {
-      this.#clock.clearTimeout(timer);
-      patience.release();
     }
   }
 }

@@ -301,7 +301,7 @@ export class Session {
   #foreground() {
     if (this.#presence.become("foreground")) {
       this.#changed();
-      if (this.#welcomed) this.#timer("heartbeat", this.#heartbeat.probe(this.#now)); // the notice is a probe, too
+      if (this.#welcomed) this.#await(PROBE); // the notice is a probe, too
       this.#try();
     } else this.#probe();
     if (!this.#welcomed) this.#return();
@@ -337,10 +337,17 @@ export class Session {
   /** A hint that the connection may be dead, or possible again: find out at once. */
   #probe() {
     if (!this.#welcomed) return this.#return();
-    this.#send({ type: "ping", id: this.#id() });
-    this.#timer("heartbeat", this.#heartbeat.probe(this.#now));
+    this.#ping(PROBE);
     this.#try();
   }
+
+  #ping(patience) {
+    this.#send({ type: "ping", id: this.#id() });
+    this.#await(patience);
+  }
+
+  /** What was sent last has an answer: without it the connection is dead. */
+  #await(patience) { this.#timer("heartbeat", this.#heartbeat.asks(this.#lastId, this.#now, patience)); }
 
   #return() {
     if (this.#state === "connecting" && this.#now - this.#since >= PROBE) this.#drop(); // begun in another network, perhaps
@@ -352,7 +359,7 @@ export class Session {
   // --- frames ---
 
   #frame(frame) {
-    this.#heartbeat?.heard(this.#now);
+    this.#heartbeat?.heard(this.#now, frame.re ?? (frame.type === "pong" ? Infinity : undefined)); // polling's pong answers all
     const out = this.#welcomed ? this.#streams.frame(frame, this.#presence.foreground) : null;
     if (out) this.#emit(...out);
     else if (Object.hasOwn(this.#frames, frame.type)) this.#frames[frame.type](frame);
@@ -450,9 +457,9 @@ export class Session {
     },
     heartbeat: () => {
       const { ping, dead, next } = this.#heartbeat.check(this.#now);
-      if (dead) return this.#lost("silent");
-      if (ping) this.#send({ type: "ping", id: this.#id() });
-      this.#timer("heartbeat", next);
+      if (dead) this.#lost("silent");
+      else if (ping !== null) this.#ping(ping);
+      else this.#timer("heartbeat", next);
     },
   };
 

@@ -1,4 +1,9 @@
 /** Waiting that may be given up. */
+import { MeanwhileError } from "./codes.js";
+
+/** Until an answer begins, and from there until all of it is there (ms). */
+const ANSWER_WITHIN = 10_000;
+const BODY_WITHIN = 30_000;
 
 /** A controller that is aborted with `signal`, too. @returns {{signal: AbortSignal, abort(): void, release(): void}} release it when done */
 export function within(signal) {
@@ -40,4 +45,29 @@ export function unless(signal, promise) {
     signal.addEventListener("abort", end);
     promise.then(end, end);
   });
+}
+
+/**
+ * A request that is given up when its answer does not begin, or does not end, in time. The connection it went into may be
+ * dead without anybody knowing (a pool keeps some of these); giving it up ends that connection, and the next request has another.
+ * @template T
+ * @param {{clock: object, signal: AbortSignal, wait?: number}} about `wait`: ms the server may take before it answers
+ * @param {(signal: AbortSignal, begun: () => void) => Promise<T>} ask `begun`: to be called when the answer begins
+ * @returns {Promise<T>} @throws {MeanwhileError} silent
+ */
+export async function patiently({ clock, signal, wait = 0 }, ask) {
+  const patience = within(signal);
+  let timer = clock.setTimeout(patience.abort, wait + ANSWER_WITHIN);
+  const begun = () => {
+    clock.clearTimeout(timer);
+    timer = clock.setTimeout(patience.abort, BODY_WITHIN);
+  };
+  try {
+    return await ask(patience.signal, begun);
+  } catch (error) {
+    throw patience.signal.aborted && !signal.aborted ? new MeanwhileError("silent") : error;
+  } finally {
+    clock.clearTimeout(timer);
+    patience.release();
+  }
 }

@@ -88,17 +88,22 @@ export class Api {
     this.#token = token;
   }
 
-  /** A page of what is pending. @param {Record<string, string|number|null>} query @returns {Promise<object>} @throws {MeanwhileError|TypeError} */
-  pending(query, signal) {
+  /**
+   * A page of what is pending.
+   * @param {Record<string, string|number|null>} query @param {AbortSignal} [signal]
+   * @param {() => void} [begun] called when the answer begins; so in the others
+   * @returns {Promise<object>} @throws {MeanwhileError|TypeError}
+   */
+  pending(query, signal, begun) {
     const said = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
-    return this.get(`/pending?${new URLSearchParams(said.map(([name, value]) => [name, String(value)]))}`, signal);
+    return this.get(`/pending?${new URLSearchParams(said.map(([name, value]) => [name, String(value)]))}`, signal, begun);
   }
 
   /** @param {string} path @returns {Promise<object>} @throws {MeanwhileError|TypeError} */
-  get(path, signal) { return this.#ask(path, { cache: "no-store", signal }); }
+  get(path, signal, begun) { return this.#ask(path, { cache: "no-store", signal }, begun); }
 
   /** @param {string} path @param {object} body @returns {Promise<object|null>} null: no content @throws {MeanwhileError|TypeError} */
-  post(path, body, signal) { return this.#ask(path, { ...posting(body), signal }); }
+  post(path, body, signal, begun) { return this.#ask(path, { ...posting(body), signal }, begun); }
 
   /** The last word of a page that goes away: nobody waits for the answer. */
   async notice(notice, token) {
@@ -106,18 +111,19 @@ export class Api {
   }
 
   /** Asks again with a new token once, if the token has expired. */
-  async #ask(path, request) {
+  async #ask(path, request, begun) {
     const token = await this.#token();
     try {
-      return await this.#answer(path, request, token);
+      return await this.#answer(path, request, token, begun);
     } catch (error) {
       if (error.code !== "token_expired") throw error;
-      return await this.#answer(path, request, await this.#token(token));
+      return await this.#answer(path, request, await this.#token(token), begun);
     }
   }
 
-  async #answer(path, request, token) {
+  async #answer(path, request, token, begun) {
     const response = await this.#request(path, request, token);
+    begun?.();
     if (response.ok) return response.status === 204 ? null : await response.json();
     throw await refusal(response);
   }
