@@ -91,7 +91,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
             async with asyncio.timeout(settings.MEANWHILE_HELLO_TIMEOUT):
                 first = await receive()
         except TimeoutError:
-            self.link.bye("hello_expected", detail="No hello in time.")
+            # Not final: on a slow network a hello is late, and a client that took it for its own fault would stay away.
+            self.link.bye("silent", detail="No hello in time.")
             return
         if first["type"] != "websocket.receive" or not await self._first(first):
             return

@@ -27,9 +27,10 @@ async def test_a_hello_with_a_forged_token_ends_the_connection(phone: Phone) -> 
 
 
 async def test_who_says_nothing_is_sent_away(phone: Phone) -> None:
+    """And may come back: a slow network may have kept its hello."""
     socket = await phone.dial()
 
-    await ends(socket, 4501, "hello_expected")
+    await ends(socket, 4012, "silent")
 
 
 @pytest.mark.parametrize("text", ['{"type":"ping"}', "hello", "[]", '{"type":"hello"}', '{"type":"hello","token":7}'])
