@@ -32,8 +32,10 @@ MOST = 2000
 #: Seconds between two beats, without one until the process counts as deaf, and until the layer is put up anew.
 BEAT, DEAF, ANEW = 1.0, 3.5, 8.0
 EVERYONE = "nodes"
-#: Seconds a call of the layer may take.
+#: Seconds a call of the layer may take, and the end of all of them.
 PATIENCE = 3.0
+#: Seconds until a task that was cancelled, and goes on, is cancelled again.
+AGAIN = 0.5
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Effects).decode
 
@@ -134,6 +136,7 @@ class Wakeups:
         self._tasks: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
         self._last_beat = 0.0
+        self._over = False
         self.working = True
 
     @property
@@ -148,10 +151,21 @@ class Wakeups:
         self._tasks = [asyncio.create_task(work()) for work in (self._speak, self._keep, self._beat)]
 
     async def stop(self) -> None:
-        running = [*self._tasks, *([self._listener] if self._listener else [])]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Ends what `start` began, in bounded time whatever Redis does.
+
+        A cancellation may be lost: redis-py sends with `asyncio.wait_for`, which before Python 3.12 swallows one that
+        comes when the sending is just done. And the layer unsubscribes when it is cancelled, for which a Redis that
+        stands still never has an answer. So it is said again, and no task begins with anything new.
+        """
+        self._over = True
+        running = {*self._tasks, *({self._listener} if self._listener else ())}
+        end = time.monotonic() + PATIENCE
+        while running and time.monotonic() < end:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=AGAIN)
+        if running:
+            logger.warning("%d tasks of the channel layer did not end", len(running))
 
     def opened(self, streams: Iterable[int]) -> None:
         """The first sessions of these streams have come; `joined` tells when what is published is heard."""
@@ -196,7 +210,7 @@ class Wakeups:
     # --- tasks -------------------------------------------------------------------------------------------------------
 
     async def _speak(self) -> None:
-        while True:
+        while not self._over:
             effects = await self._queue.get()
             try:
                 await announce(effects, self._installation, self.node)
@@ -218,7 +232,7 @@ class Wakeups:
 
     async def _keep(self) -> None:
         """Keeps this process in the groups of the streams that have sessions here."""
-        while True:
+        while not self._over:
             await self._changed.wait()
             self._changed.clear()
             try:
@@ -254,7 +268,7 @@ class Wakeups:
 
     async def _beat(self) -> None:
         assert self._layer
-        while True:
+        while not self._over:
             self._changed.set()
             silent = time.monotonic() - self._last_beat
             if silent > DEAF:

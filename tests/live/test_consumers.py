@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from channels.testing import WebsocketCommunicator
-from pytest_django import Settings
 
 from apps_registry.models import Device
 from apps_registry.services import create_key, issue_token
@@ -15,12 +13,6 @@ from config.asgi import application
 from messaging.live.node import Node
 from messaging.log.effects import Effects
 from tests.conftest import World
-
-
-@pytest.fixture(autouse=True)
-def one_process(settings: Settings) -> None:
-    """No other process to wake up: Redis has tests of its own (tests/engines)."""
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 
 async def opened(path: str, **hello: Any) -> tuple[WebsocketCommunicator, dict[str, Any]]:
