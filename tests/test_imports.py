@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"config", "messaging.management"},
     {"messaging.consumers", "messaging.api", "messaging.admin", "messaging.demo"},
-    {"messaging.publishing", "messaging.registration", "messaging.operations"},
+    {"messaging.publishing", "messaging.registration", "messaging.operations", "messaging.rooms"},
     {"messaging.live", "messaging.webhooks"},
     {"messaging.log"},
     {"messaging.models"},

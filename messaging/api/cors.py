@@ -26,7 +26,7 @@ class CrossOrigin(Edge):
             response["Access-Control-Allow-Origin"] = origin
             response["Access-Control-Expose-Headers"] = "Link, Retry-After, RateLimit, RateLimit-Policy"
             if preflight:
-                response["Access-Control-Allow-Methods"] = "GET, POST"
+                response["Access-Control-Allow-Methods"] = "GET, POST, PUT, DELETE"
                 response["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
                 response["Access-Control-Max-Age"] = str(REMEMBERED)
         return response

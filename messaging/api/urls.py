@@ -7,6 +7,7 @@ from messaging.api import (
     device,
     devices,
     health,
+    memberships,
     message_state,
     metrics,
     results,
@@ -22,6 +23,7 @@ urlpatterns = [
     path("api/v1/acks", acks.Acks.as_view()),
     path("api/v1/notices", device.Notices.as_view()),
     path("api/v1/me", device.Me.as_view()),
+    path("api/v1/me/streams/<str:stream>", memberships.Membership.as_view()),
     # For both: devices POST, services GET.
     path("api/v1/results", results.Results.as_view()),
     # For services.

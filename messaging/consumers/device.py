@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from apps_registry.models import Device
-from apps_registry.services import room_allowed
+from messaging import rooms
 from messaging.consumers.base import SocketConsumer
 from messaging.live.session import Session
 from messaging.log.cursors import Receipt, Report, Saved
@@ -20,7 +20,6 @@ from messaging.log.presence import Arrival, Here, NoticeGiven
 from messaging.log.reading import Entry
 from messaging.protocol import frames, rules, wire
 from messaging.protocol.errors import ProtocolError
-from messaging.protocol.names import stream_kind
 from messaging.protocol.reports import special_offsets
 from messaging.protocol.window import Window
 
@@ -196,11 +195,11 @@ class DeviceConsumer(SocketConsumer):
         self.send(wire.frame("pong", frame.id))
 
     def _join(self, session: Session, frame: frames.Join) -> None:
-        self._rooms_only(frame.stream)
+        rooms.check_room(frame.stream)
         self.node.hub.run(self._join_if_allowed(session, frame))
 
     def _leave(self, session: Session, frame: frames.Leave) -> None:
-        self._rooms_only(frame.stream)
+        rooms.check_room(frame.stream)
 
         def left(outcome: None) -> None:
             self.node.hub.leave(session, frame.stream)
@@ -208,22 +207,16 @@ class DeviceConsumer(SocketConsumer):
 
         self.node.journal.submit(Leaving(session.device_id, frame.stream), self._answer(frame.id, left))
 
-    def _rooms_only(self, stream: str) -> None:
-        if stream_kind(stream) != "room":
-            raise ProtocolError("not_allowed", "Rooms can be joined and left.")
-
     async def _join_if_allowed(self, session: Session, frame: frames.Join) -> None:
         """The rights are read anew: they may have changed since the hello."""
         device = await self.node.reader.ask(lambda: Device.objects.filter(pk=session.device_id).first())
-        if device is None or not room_allowed(device.rooms, frame.stream):
-            self.link.error(ProtocolError("not_allowed", "The room is not among those the device may join."), frame.id)
-            return
 
         def joined(entry: Entry) -> None:
             self.send(wire.frame("joined", frame.id, **entry.as_frame()))
             self.node.hub.join(session, entry)
 
         try:
+            rooms.check_may_join(device, frame.stream)
             self.node.journal.submit(
                 Joining(session.app_id, session.device_id, frame.stream), self._answer(frame.id, joined)
             )

@@ -199,7 +199,7 @@ class TestOtherOrigins:
     def listed(self, settings: Any, idle_node: object) -> None:
         settings.MEANWHILE_ORIGINS = [self.ORIGIN]
 
-    @pytest.mark.parametrize("path", ["pending", "results", "notices", "me"])
+    @pytest.mark.parametrize("path", ["pending", "results", "notices", "me", "me/streams/room:a"])
     def test_a_preflight_needs_no_credential(self, path: str) -> None:
         asked = {"Origin": self.ORIGIN, "Access-Control-Request-Method": "POST"}
 
@@ -208,6 +208,7 @@ class TestOtherOrigins:
         assert answer.status_code == 204
         assert answer.headers["Access-Control-Allow-Origin"] == self.ORIGIN
         assert answer.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+        assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, DELETE"
         assert answer.headers["Vary"] == "Origin"
 
     def test_a_refusal_can_be_read_too(self) -> None:

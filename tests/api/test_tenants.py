@@ -40,6 +40,10 @@ CASES: dict[str, list[Case]] = {
     "acks": [Case("POST", "acks", "device", {"acks": [], "latest": []})],
     "notices": [Case("POST", "notices", "device", {"state": "background", "state_seq": 1})],
     "me": [Case("GET", "me", "device")],
+    "me/streams/<str:stream>": [
+        Case("PUT", "me/streams/room:den", "device"),
+        Case("DELETE", "me/streams/room:den", "device"),
+    ],
     "messages": [Case("POST", "messages", "publish", DRAFTS)],
     "messages/<str:stream>/<int:offset>": [Case("GET", "messages/room:den/1", "read", named="unknown_stream")],
     "devices": [Case("GET", "devices", "read"), Case("POST", "devices", "manage", {"device": "newcomer"})],

@@ -28,8 +28,8 @@ class Phone:
     name: str
     token: str
 
-    def publish(self, count: int) -> None:
-        drafts = [{"to": f"device:{self.name}", "name": "walk", "data": step} for step in range(count)]
+    def publish(self, count: int, to: str = "") -> None:
+        drafts = [{"to": to or f"device:{self.name}", "name": "walk", "data": step} for step in range(count)]
         assert self.service.post("/api/v1/messages", json={"messages": drafts}).status_code == 200
 
     def open(self, page: Page, **options: Any) -> None:
@@ -171,3 +171,28 @@ def test_without_websockets_it_polls_and_goes_back_to_the_socket_with_nothing_lo
     feed = phone.service.get("/api/v1/results", params={"limit": 1000}).json()["items"]
     reported = [row for row in feed if row["device"] == phone.name]
     assert [offset for row in reported for offset in range(row["from"], row["upto"] + 1)] == list(range(1, 13))
+
+
+def test_without_websockets_rooms_are_joined_and_left_all_the_same(tab: Any, phone: Phone) -> None:
+    page = tab()
+    room = f"room:live-{phone.name}"
+    phone.service.post("/api/v1/devices", json={"device": phone.name, "user": phone.name, "rooms": ["room:live-*"]})
+    phone.open(page, blocked=True)
+    until_state(page, "polling")
+
+    joined = page.evaluate("async (room) => await window.device.join(room)", room)
+    phone.publish(2, to=room)
+    until_handled(page, phone, 2)
+    page.evaluate("async (room) => await window.device.leave(room)", room)
+    phone.publish(1, to=room)
+    phone.publish(1)
+    until_handled(page, phone, 3)
+    refused = page.evaluate("async () => await window.device.join('room:vip').catch(({ code }) => code)")
+
+    assert (joined["stream"], joined["cut"]) == (room, 0)
+    assert phone.handled(page) == [["pulled", 1], ["pulled", 2], ["pulled", 1]]
+    assert list(page.evaluate("() => Object.keys(window.device.inspect().streams)")) == [
+        f"device:{phone.name}",
+        f"user:{phone.name}",
+    ]
+    assert refused == "not_allowed"

@@ -50,6 +50,8 @@ export class FakeServer {
   /** May answer a POST of results itself. */
   onResults = null;
   onAcks = null;
+  /** May answer a join or a leave itself. */
+  onMembership = null;
   /** Sockets neither open nor close: a proxy swallows them. */
   swallowConnections = false;
   /** Ends the waiting of pulls; without one they wait for news alone. */
@@ -115,6 +117,7 @@ export class FakeServer {
     if (url.pathname.endsWith("/me")) return Response.json({ device: "phone-1", presence: this.presence, streams: this.entries() });
     if (url.pathname.endsWith("/results")) return this.onResults?.(signal) ?? Response.json({ items: JSON.parse(body).map((report) => this.#reported(report)) });
     if (url.pathname.endsWith("/acks")) return this.onAcks?.() ?? this.#acked(JSON.parse(body));
+    if (url.pathname.includes("/me/streams/")) return (await this.onMembership?.(url)) ?? this.#moved(method, decodeURIComponent(url.pathname.split("/").at(-1)));
     const own = await this.onPending(url, signal);
     if (signal?.aborted) throw new DOMException("aborted", "AbortError");
     if (own) return own;
@@ -189,6 +192,17 @@ export class FakeServer {
     if ([...acks, ...latest].some(({ stream }) => !this.streams.has(stream))) return problem(404, "unknown_stream");
     for (const { stream: name, upto } of acks) this.stream(name).received = Math.max(this.stream(name).received, upto);
     for (const { stream: name, version } of latest) this.stream(name).latestReceived = Math.max(this.stream(name).latestReceived, version);
+    return new Response(null, { status: 204 });
+  }
+
+  #moved(method, name) {
+    if (method === "PUT") {
+      const entry = this.stream(name).entry();
+      this.#wake();
+      return Response.json(entry);
+    }
+    this.streams.delete(name);
+    this.#wake();
     return new Response(null, { status: 204 });
   }
 

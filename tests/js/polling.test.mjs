@@ -96,10 +96,138 @@ for (const [what, options] of [["asked for", { polling: "always" }], ["no WebSoc
 
     assert.equal(phone.inspect().state, "polling");
     assert.equal(server.sockets.length, 0);
-    await assert.rejects(phone.join(LOBBY), { code: "not_allowed" });
+    assert.equal((await joining(phone, clock)).stream, LOBBY);
     phone.stop();
   });
 }
+
+/** A join, with the time it takes. */
+async function joining(phone, clock) {
+  const joined = phone.join(LOBBY);
+  await clock.pass(100);
+  return await joined;
+}
+
+test("a room is joined and left while it polls: what is published in between comes, and nothing after", async () => {
+  const server = aServerBehindAProxy();
+  const { phone, clock, seen } = await aPhoneThatPolls(server, { polling: "always" });
+
+  const joined = await joining(phone, clock);
+  server.publish(LOBBY, "hello");
+  await clock.pass(100);
+  const between = [phone.inspect().state, offsets(seen.messages), server.stream(LOBBY).processed];
+  const left = phone.leave(LOBBY);
+  await clock.pass(100);
+  server.publish(LOBBY, "nobody hears");
+  server.streams.delete(LOBBY);
+  await clock.pass(30_000);
+
+  assert.deepEqual([joined.type, joined.stream, joined.cut], ["joined", LOBBY, 0]);
+  assert.deepEqual(between, ["polling", [1], 1]);
+  assert.deepEqual(await left, { type: "left", re: (await left).re, stream: LOBBY });
+  assert.deepEqual(offsets(seen.messages), [1]);
+  assert.deepEqual(Object.keys(phone.inspect().streams), [PHONE]);
+  assert.deepEqual(asked(server, encodeURIComponent(LOBBY)).map(({ method }) => method), ["PUT", "DELETE"]);
+  assert.deepEqual(seen.errors, []);
+  phone.stop();
+});
+
+test("a join is not held up by a pull that waits, nor by a handler that waits for the join", async () => {
+  const server = aServerBehindAProxy();
+  server.pageSize = 1;
+  for (let turn = 1; turn <= 3; turn += 1) server.publish(PHONE, turn);
+  const handled = [];
+  let phone = null;
+  const handlers = { turn: async ({ stream, offset }) => {
+    if (stream === PHONE && offset === 1) await phone.join(LOBBY);
+    handled.push(`${stream} ${offset}`);
+  } };
+  const actors = aPhone(server, { handlers, polling: "always" });
+  ({ phone } = actors);
+
+  await phone.start();
+  await actors.clock.pass(5000);
+  server.publish(LOBBY, 1);
+  await actors.clock.pass(5000);
+
+  assert.deepEqual(handled, [`${PHONE} 1`, `${PHONE} 2`, `${PHONE} 3`, `${LOBBY} 1`]);
+  assert.equal(phone.inspect().state, "polling");
+  phone.stop();
+});
+
+test("a page that was on its way when the room was joined does not take it away again", async () => {
+  const server = aServerBehindAProxy();
+  let release;
+  server.onPending = async () => { // a slow page of before the join
+    server.onPending = async () => null;
+    const page = { streams: { [PHONE]: { ...server.stream(PHONE).entry(), complete: true } }, messages: [], next: null };
+    await new Promise((resolve) => { release = resolve; });
+    return Response.json(page);
+  };
+  const { phone, clock, seen } = aPhone(server, { polling: "always" });
+  await phone.start();
+  await clock.pass(100);
+  const told = [];
+  phone.join(LOBBY).then(({ stream }) => told.push(stream));
+  await clock.pass(1000);
+  const early = [...told];
+  release();
+  await clock.pass(100);
+  server.publish(LOBBY, 1);
+  await clock.pass(100);
+
+  assert.deepEqual([early, told], [[], [LOBBY]]);
+  assert.deepEqual(Object.keys(phone.inspect().streams), [PHONE, LOBBY]);
+  assert.deepEqual(offsets(seen.messages), [1]);
+  assert.equal(seen.errors.length, 0);
+  phone.stop();
+});
+
+test("a join that the server refuses is an error of the join; the polling goes on", async () => {
+  const server = aServerBehindAProxy();
+  server.onMembership = () => problem(403, "not_allowed", { title: "This is not allowed." });
+  const { phone, clock, seen } = await aPhoneThatPolls(server, { polling: "always" });
+
+  const refused = assert.rejects(phone.join(LOBBY), { code: "not_allowed", temporary: false });
+  await clock.pass(100);
+  await refused;
+
+  assert.equal(phone.inspect().state, "polling");
+  assert.deepEqual(Object.keys(phone.inspect().streams), [PHONE]);
+  assert.deepEqual(seen.errors, []);
+  phone.stop();
+});
+
+test("a join whose answer is lost with the network is asked again", async () => {
+  const server = aServerBehindAProxy();
+  const { phone, clock } = await aPhoneThatPolls(server, { polling: "always" });
+  server.online = false;
+
+  const joined = phone.join(LOBBY);
+  await clock.pass(100);
+  server.online = true;
+  await clock.pass(60_000);
+
+  assert.equal((await joined).stream, LOBBY);
+  phone.stop();
+});
+
+test("a join that waits when the socket is there again is asked for over the socket", async () => {
+  const server = aServerBehindAProxy();
+  const { phone, clock } = await aPhoneThatPolls(server);
+  let release;
+  server.onMembership = () => new Promise((resolve) => { release = resolve; });
+
+  const joined = phone.join(LOBBY);
+  server.refuseConnections = 0;
+  await clock.pass(20_000);
+  release?.(problem(503, "unavailable"));
+
+  assert.equal((await joined).stream, LOBBY);
+  assert.equal(server.heard("join").length, 1);
+  assert.equal(phone.inspect().way, "socket");
+  phone.stop();
+});
 
 test("polling: never", async () => {
   const server = aServerBehindAProxy();
@@ -466,6 +594,18 @@ describe("pages as frames", () => {
     assert.equal(polled.behind, true);
     polled.saved(PHONE, 4);
     assert.equal(polled.behind, false);
+  });
+
+  test("a later page tells nothing of a stream that was left since the first", () => {
+    const polled = new Polled();
+    polled.begin([{ stream: PHONE, ...entry() }, { stream: LOBBY, ...entry() }]);
+    const streams = { [PHONE]: entry(), [LOBBY]: entry() };
+    polled.page({ streams, messages: [message(1)], next: "2" }, true);
+    polled.left(LOBBY);
+
+    const frames = polled.page({ streams, messages: [{ ...message(1), stream: LOBBY }, message(2)], gaps: [{ stream: LOBBY, from: 2, to: 3, reason: "expired" }], next: null });
+
+    assert.deepEqual(frames.map(({ type, stream }) => [type, stream]), [["message", PHONE], ["caught_up", PHONE]]);
   });
 
   test("another history in the middle is no page of this connection", () => {

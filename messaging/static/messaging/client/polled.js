@@ -37,6 +37,7 @@ export class Polled {
    * @returns {object[]} frames @throws {HistoryChanged|TypeError} TypeError: not a page
    */
   page({ streams, messages, gaps = [], latest = [], next = null }, all = false) {
+    if (!all) [streams, messages, gaps] = this.#known(streams, messages, gaps);
     const frames = [];
     for (const [stream, entry] of Object.entries(streams)) frames.push(...this.#entry(stream, entry));
     for (const stream of all ? [...this.#streams.keys()] : []) {
@@ -51,6 +52,11 @@ export class Polled {
       frames.push({ type: "latest", ...value });
     }
     return next === null ? [...frames, ...this.#caughtUp(streams)] : frames;
+  }
+
+  /** A join was answered. @param {object} entry the stream's */
+  joined(entry) {
+    if (!this.#streams.has(entry.stream)) this.#streams.set(entry.stream, fresh(entry));
   }
 
   left(stream) {
@@ -77,6 +83,13 @@ export class Polled {
     const joined = { received: entry.processed, ...entry, stream }; // a service put the device into a room
     this.#streams.set(stream, fresh(joined));
     return [{ type: "joined", ...joined }];
+  }
+
+  /** Without what is of streams that the device has left since the first page. */
+  #known(streams, messages, gaps) {
+    const known = ({ stream }) => this.#streams.has(stream);
+    const named = Object.entries(streams).filter(([stream]) => this.#streams.has(stream));
+    return [Object.fromEntries(named), messages.filter(known), gaps.filter(known)];
   }
 
   #told(stream, offset) {

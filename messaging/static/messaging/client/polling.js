@@ -16,6 +16,8 @@ const PING_INTERVAL = 45_000;
 /** While handlers have not come through, what is new is asked for in between (ms). */
 const BEHIND = 2_000;
 const FINAL = new Set(["bad_token", "device_revoked", "forced_off", "not_allowed"]);
+/** Refusals of a join or a leave that are about the connection, not about the room. */
+const OF_CONNECTION = new Set(["bad_token", "token_expired", "device_revoked", "forced_off", "silent", "restart"]);
 
 /** One line at a time; the same interface as the `Socket`. */
 export class Polling {
@@ -54,6 +56,7 @@ class Line {
   #over = new AbortController();
   #turn = null; // of one time in the foreground
   #waiting = null; // of a pull that waits
+  #last = Promise.resolve(); // page or join: one at a time, or a page would not know what the join did
   #news = () => {};
 
   constructor({ api, clock, on, room }) {
@@ -76,6 +79,8 @@ class Line {
   #frames = {
     hello: (frame) => this.#try(() => this.#hello(frame)),
     notice: (frame) => this.#try(() => this.#notice(frame)),
+    join: (frame) => this.#try(() => this.#move("PUT", frame)),
+    leave: (frame) => this.#try(() => this.#move("DELETE", frame)),
     ping: () => this.#ping(),
     ack: (frame) => this.#mailbox.put(frame),
     ack_latest: (frame) => this.#mailbox.put(frame),
@@ -107,6 +112,26 @@ class Line {
     if (back && agreed) this.#begin(streams);
   }
 
+  /** Into a room or out of it. The pull that waits is given up: what it would tell is of before. */
+  async #move(method, { id, stream }) {
+    const { signal } = this.#over;
+    this.#waiting?.abort();
+    await this.#alone(async () => {
+      let entry;
+      try {
+        entry = await this.#request((...patience) => this.#api.membership(method, stream, ...patience), signal);
+      } catch (error) {
+        if (!(error instanceof MeanwhileError) || OF_CONNECTION.has(error.code)) throw error;
+        const { code, title, detail, temporary } = error;
+        this.#say({ type: "error", re: id, code, title, detail, temporary });
+        return;
+      }
+      if (method === "PUT") this.#polled.joined(entry);
+      else this.#polled.left(stream);
+      this.#say(method === "PUT" ? { type: "joined", re: id, ...entry } : { type: "left", re: id, stream });
+    });
+  }
+
   /** The network may be another one: what waits is given up, and asked for anew, at once. */
   #ping() {
     if (this.#turn === null || this.#turn.signal.aborted || this.#waiting === null) this.#say({ type: "pong" });
@@ -125,7 +150,7 @@ class Line {
   async #poll(signal) {
     await this.#round({}, signal, true);
     while (!signal.aborted) {
-      if (this.#polled.behind) await this.#between(signal);
+      if (this.#polled.behind) await this.#meanwhile(signal);
       else await this.#await(signal);
     }
   }
@@ -145,7 +170,7 @@ class Line {
   }
 
   /** Handlers are at work, or results under way: what is new is asked for by its place, without what they have. */
-  async #between(signal) {
+  async #meanwhile(signal) {
     const through = new Promise((resolve) => { this.#news = () => this.#polled.behind || resolve(); });
     const enough = within(signal);
     await Promise.race([through, sleep(this.#clock, BEHIND, enough.signal)]);
@@ -165,14 +190,26 @@ class Line {
   async #round(query, signal, all = false) {
     let asked = { ...query, limit: PAGE };
     for (let first = true; !signal.aborted; first = false) {
-      const page = await this.#request((...patience) => this.#api.pending(asked, ...patience), signal, asked.wait);
-      if (signal.aborted) return;
-      for (const frame of this.#polled.page(page, all && first)) this.#say(frame);
-      this.#say({ type: "pong" });
-      if ((page.next ?? null) === null) return;
+      const page = await this.#alone(() => this.#page(asked, signal, all && first));
+      if (signal.aborted || (page.next ?? null) === null) return;
       asked = { cursor: page.next, limit: PAGE };
       for (const stream of Object.keys(page.streams)) await unless(signal, this.#room(stream));
     }
+  }
+
+  async #page(asked, signal, all) {
+    const page = await this.#request((...patience) => this.#api.pending(asked, ...patience), signal, asked.wait);
+    if (signal.aborted) return page;
+    for (const frame of this.#polled.page(page, all)) this.#say(frame);
+    this.#say({ type: "pong" });
+    return page;
+  }
+
+  /** One request after the other, with what follows from its answer. */
+  #alone(work) {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {});
+    return done;
   }
 
   // --- the mailbox ---

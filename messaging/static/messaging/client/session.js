@@ -186,7 +186,7 @@ export class Session {
     const agreed = frame.state === this.#presence.wanted; // it may have changed while the hello was under way
     if (agreed && this.#presence.foreground) this.#emit(...this.#streams.begin(frame.streams, this.#now));
     if (!agreed) this.#notify(frame.state_seq);
-    if (this.#polling) return this.#tryLater();
+    if (this.#polling) this.#tryLater();
     for (const asked of this.#outbox.unanswered) this.#request(asked);
   }
 
@@ -403,14 +403,9 @@ export class Session {
       this.#emit({ effect: "answer", request: asked.request, error: new MeanwhileError("stopped") });
       return;
     }
-    if (this.#ways.onlyPolling) {
-      const detail = "Rooms are joined and left over a WebSocket, and there is none.";
-      this.#emit({ effect: "answer", request: asked.request, error: new MeanwhileError("not_allowed", { detail }) });
-      return;
-    }
     this.#outbox.add(asked);
     this.#emit(this.#outbox.saving);
-    if (this.#welcomed && !this.#polling) this.#request(asked);
+    if (this.#welcomed) this.#request(asked);
   }
 
   #request(asked) {

@@ -105,6 +105,9 @@ export class Api {
   /** @param {string} path @param {object} body @returns {Promise<object|null>} null: no content @throws {MeanwhileError|TypeError} */
   post(path, body, signal, begun) { return this.#ask(path, { ...posting(body), signal }, begun); }
 
+  /** @param {"PUT"|"DELETE"} method of the device's own place in a room @returns {Promise<object|null>} @throws {MeanwhileError|TypeError} */
+  membership(method, stream, signal, begun) { return this.#ask(`/me/streams/${encodeURIComponent(stream)}`, { method, signal }, begun); }
+
   /** The last word of a page that goes away: nobody waits for the answer. */
   async notice(notice, token) {
     await this.#request("/notices", { ...posting(notice), keepalive: true }, token);
