@@ -12,8 +12,10 @@ from messaging.api.device import DeviceView
 from messaging.api.edge import decoded, device_of, outcomes
 from messaging.api.parsers import JSONTextParser, body_text
 from messaging.api.schema import FOR_DEVICES, WITH_BODY, described
+from messaging.live import node
 from messaging.log import reading
 from messaging.log.cursors import Receipt
+from messaging.log.effects import Effects, Received
 from messaging.log.reading import Entry
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.frames import Position, StreamName
@@ -56,11 +58,14 @@ class Acks(DeviceView):
             raise ProtocolError("invalid", f"At most {settings.MEANWHILE_MAX_BATCH} receipts.")
         device = device_of(request)
         entries = {entry.stream: entry for entry in reading.entries([device.pk])[device.pk]}
+        received = [Received(device.pk, _entry(entries, ack).stream_id, ack.upto) for ack in said.acks]
         receipts = [Receipt(_entry(entries, ack).subscription_id, upto=ack.upto) for ack in said.acks]
         receipts += [Receipt(_entry(entries, ack).subscription_id, version=ack.version) for ack in said.latest]
         for outcome in outcomes(receipts):
             if isinstance(outcome, ProtocolError):
                 raise outcome
+        # Beside an open socket: its window opens.
+        node.current().announce(Effects(received=received))
         return HttpResponse(status=204)
 
 

@@ -274,6 +274,12 @@ class Hub:
             if way_:
                 way_.session.advanced(way_, moved.processed)
                 way_.session.pump()
+        for receipt in effects.received:
+            stream = self.streams.get(receipt.stream_id)
+            way_ = stream.ways.get(receipt.device_id) if stream else None
+            if way_:
+                way_.lane.ack(receipt.upto)
+                way_.session.pump()
 
     def _deliver_values(self, values: Iterable[NewValue]) -> None:
         here = [(stream, value) for value in values if (stream := self.streams.get(value.stream_id))]

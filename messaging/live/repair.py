@@ -83,7 +83,7 @@ async def streams(hub: Hub, reader: Reader, only: Collection[int] | None = None)
             _compare(hub, id, head)
     if only is None:
         hub.ask_again()
-        await _holds(hub, reader)
+        await _cursors(hub, reader)
 
 
 def _compare(hub: Hub, id: int, head: reading.Head) -> None:
@@ -106,17 +106,24 @@ def _compare(hub: Hub, id: int, head: reading.Head) -> None:
             hub.owe(session)
 
 
-async def _holds(hub: Hub, reader: Reader) -> None:
-    """Results that came through another process end a hold here."""
-    holding = {id: session for id, session in hub.sessions.items() if session.holding}
-    if not holding:
-        return
-    found = await reader.ask(lambda: reading.entries(holding.keys()))
-    for id, session in holding.items():
-        for entry in found[id]:
-            way = session.ways.get(entry.stream)
-            if way and not session.over:
-                session.advanced(way, entry.processed)
+async def _cursors(hub: Hub, reader: Reader) -> None:
+    """Results that came through another process end a hold here, and open a window that is full."""
+    waiting = {
+        way.subscription_id: way
+        for session in hub.sessions.values()
+        if session.holding or session.window.room <= 0
+        for way in session.ways.values()
+        if way.held or way.lane.waits
+    }
+    ids = list(waiting)
+    for start in range(0, len(ids), CHUNK):
+        believed = [(id, waiting[id].processed) for id in ids[start : start + CHUNK]]
+        found = await reader.ask(lambda believed=believed: reading.moved(believed))  # type: ignore[misc]
+        for id, processed in found.items():
+            way = waiting[id]
+            if way.current:
+                way.session.advanced(way, processed)
+                way.session.pump()
 
 
 async def devices(hub: Hub, reader: Reader, only: Collection[int] | None = None) -> None:

@@ -145,13 +145,10 @@ class Session:
 
     def end_holds(self, holds: Mapping[Way, int]) -> list[Way]:
         """These holds have lasted too long. → the ways released."""
-        late = [way for way, hold in holds.items() if way.held and way.hold == hold and self._current(way)]
+        late = [way for way, hold in holds.items() if way.held and way.hold == hold and way.current]
         for way in late:
             self.release(way)
         return late
-
-    def _current(self, way: Way) -> bool:
-        return not self.over and self.ways.get(way.stream.name) is way
 
     def _check_return(self) -> None:
         if self.returning and all(way.processed >= way.cut for way in self.ways.values()):
@@ -201,7 +198,7 @@ class Session:
     def fetched(self, way: Way, found: Range) -> None:
         """A range the hub read for us. It may be late: only what is next counts."""
         way.fetching = False
-        if not self._current(way):
+        if not way.current:
             return
         batch = Batch(self.link)
         parts: list[Any] = sorted([*found.items, *found.holes], key=lambda part: part[0])

@@ -68,8 +68,12 @@ def envelopes(effects: Effects, installation: str) -> Iterable[tuple[str, bytes]
         parts.setdefault(stream_topic(value.stream_id), Effects()).values.append(value)
     for stream_id in effects.streams:
         parts.setdefault(stream_topic(stream_id), Effects()).streams.append(stream_id)
+    for receipt in effects.received:
+        parts.setdefault(stream_topic(receipt.stream_id), Effects()).received.append(receipt)
     if len(parts) > FEW:
-        together = Effects(appended=effects.appended, values=effects.values, streams=effects.streams)
+        together = Effects(
+            appended=effects.appended, values=effects.values, streams=effects.streams, received=effects.received
+        )
         parts = {EVERYONE: together}
     for topic, part in parts.items():
         yield group(installation, topic), _body(part)
@@ -92,6 +96,7 @@ def _body(part: Effects) -> bytes:
         Effects(
             appended=[msgspec.structs.replace(one, items=[]) for one in part.appended],
             streams=[*{*part.streams, *(value.stream_id for value in part.values)}],
+            received=part.received,
         )
     )
 

@@ -53,6 +53,11 @@ class Way:
         self.owed_after: int | None = None
 
     @property
+    def current(self) -> bool:
+        """Whether the session goes on, and is in the stream by this way."""
+        return not self.session.over and self.session.ways.get(self.stream.name) is self
+
+    @property
     def drained(self) -> bool:
         """Whether everything that there is was sent."""
         return self.lane.next > self.stream.head

@@ -53,6 +53,14 @@ class Advanced(Struct):
     processed: int
 
 
+class Received(Struct):
+    """A device's receipt that did not come over its socket."""
+
+    device_id: int
+    stream_id: int
+    upto: int
+
+
 class Effects(Struct):
     """Everything one transaction has to tell."""
 
@@ -60,6 +68,7 @@ class Effects(Struct):
     values: list[NewValue] = field(default_factory=list)
     passing: list[Passing] = field(default_factory=list)
     advanced: list[Advanced] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
     #: Devices whose presence, generation, rights or memberships are to be looked up again.
     devices: list[int] = field(default_factory=list)
     #: Streams whose tail, epoch or closing are to be looked up again.
@@ -86,6 +95,7 @@ class Effects(Struct):
             self.values,
             self.passing,
             self.advanced,
+            self.received,
             self.devices,
             self.streams,
             self.feeds,

@@ -256,3 +256,14 @@ def news_of(streams: Iterable[Known]) -> dict[int, Head]:
         sql.packed(streams),
     )
     return {id: Head(*sql.truth(place)) for id, *place in rows}
+
+
+def moved(believed: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """The subscriptions that have processed more than is believed of them, from (id, processed). One query."""
+    source = sql.rows("r", id="bigint", processed="bigint")
+    rows = sql.run(
+        f"SELECT u.id, u.processed FROM {source} JOIN messaging_subscription u ON u.id = r.id"
+        " WHERE u.processed > r.processed",
+        sql.packed(believed),
+    )
+    return dict(rows)

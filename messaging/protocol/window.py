@@ -52,6 +52,11 @@ class Lane:
             self._window.count -= 1
             self._window.bytes -= size
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was sent that is not acknowledged."""
+        return bool(self._sizes)
+
     def holds(self, offset: int) -> bool:
         """Whether this offset was sent and is not acknowledged. From any thread."""
         return any(sent == offset for sent, _ in list(self._sizes))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from tests.consumers.actors import Frame, Phone, Service, Socket, entry, messages
 
 NewPhone = Callable[..., Awaitable[Phone]]
@@ -126,3 +128,17 @@ async def test_a_failed_message_does_not_stop_the_stream(phone: Phone, game_serv
     ]
     again = await socket.ask("results", stream=phone.stream, upto=3, exceptions=[failed])
     assert again["processed"] == 3
+
+
+@pytest.mark.parametrize("path", ["acks", "results"])
+async def test_what_a_device_says_over_http_opens_the_window_of_its_socket(
+    path: str, phone: Phone, game_service: Service
+) -> None:
+    socket, _ = await phone.connect()
+    await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(100)])
+    await socket.messages(64)
+
+    upto = {"stream": phone.stream, "upto": 64}
+    await phone.http.post(f"/api/v1/{path}", json={"acks": [upto]} if path == "acks" else upto)
+
+    assert [one["offset"] for one in await socket.messages(36)] == list(range(65, 101))
