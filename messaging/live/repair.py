@@ -77,7 +77,7 @@ async def streams(hub: Hub, reader: Reader, only: Collection[int] | None = None)
     wanted = [id for id in (hub.streams if only is None else only) if id in hub.streams]
     for start in range(0, len(wanted), CHUNK):
         here = [hub.streams[id] for id in wanted[start : start + CHUNK] if id in hub.streams]
-        known = [reading.Known(s.id, s.head, s.version, s.epoch, s.closed) for s in here]
+        known = [reading.Known(s.id, s.head, s.tail, s.version, s.epoch, s.closed) for s in here]
         found = await reader.ask(lambda known=known: reading.news_of(known))  # type: ignore[misc]
         for id, head in found.items():
             _compare(hub, id, head)
@@ -95,7 +95,7 @@ def _compare(hub: Hub, id: int, head: reading.Head) -> None:
     if head.epoch != stream.epoch:
         hub.expel(stream)
         return
-    stream.tail = head.tail
+    stream.raised(head.tail)
     stream.closed = head.closed
     stream.seen(head.head)
     for session in sessions:

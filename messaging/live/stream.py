@@ -62,6 +62,12 @@ class LiveStream:
         self.ring.clear()
         return True
 
+    def raised(self, tail: int) -> None:
+        """Nothing below this is stored any more: memory forgets it, too, and a gap says what became of it."""
+        self.tail = tail
+        while self.ring and self.ring[0].offset < tail:
+            self.ring.popleft()
+
     def recent(self, offset: int, count: int) -> list[Item] | None:
         """Up to `count` items from `offset` on; None where the ring does not reach back so far."""
         if not self.ring or offset < self.ring[0].offset:

@@ -240,6 +240,7 @@ class Known(NamedTuple):
 
     stream_id: int
     head: int
+    tail: int
     version: int
     epoch: str
     closed: bool
@@ -247,12 +248,12 @@ class Known(NamedTuple):
 
 def news_of(streams: Iterable[Known]) -> dict[int, Head]:
     """The streams of which something else is true than is believed. One query; rows only for those."""
-    source = sql.rows("r", id="bigint", head="bigint", version="bigint", epoch="text", closed="boolean")
+    source = sql.rows("r", id="bigint", head="bigint", tail="bigint", version="bigint", epoch="text", closed="boolean")
     closed = "r.closed" if sql.is_postgres() else "(r.closed <> 0)"
     rows = sql.run(
         "SELECT s.id, s.head, s.tail, s.version, s.epoch, s.closed_at IS NOT NULL"
-        f" FROM {source} JOIN messaging_stream s ON s.id = r.id WHERE s.head > r.head OR s.version > r.version"
-        f" OR s.epoch <> r.epoch OR (s.closed_at IS NOT NULL) <> {closed}",
+        f" FROM {source} JOIN messaging_stream s ON s.id = r.id WHERE s.head > r.head OR s.tail > r.tail"
+        f" OR s.version > r.version OR s.epoch <> r.epoch OR (s.closed_at IS NOT NULL) <> {closed}",
         sql.packed(streams),
     )
     return {id: Head(*sql.truth(place)) for id, *place in rows}

@@ -75,6 +75,23 @@ async def test_a_purge_is_a_gap_for_who_was_away(phone: Phone, game_service: Ser
     assert page["gaps"] == [{"stream": phone.room, "from": 1, "to": 3, "reason": "purged"}]
 
 
+async def test_what_was_purged_is_not_sent_any_more(phone: Phone, game_service: Service) -> None:
+    socket, _ = await phone.connect()
+    await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(100)])
+    await socket.messages(64)
+
+    await game_service.http.post(f"/api/v1/streams/{phone.stream}/purge", json={"upto": 80})
+    # Who holds the socket hears things in order: when it knows of this room, it knows of the purge.
+    await game_service.http.put(f"/api/v1/streams/room:behind-{phone.name}/members/{phone.name}")
+    await socket.expect("joined")
+    await socket.send("ack", stream=phone.stream, upto=64)
+    gap = await socket.expect("gap")
+    rest = await socket.messages(20)
+
+    assert (gap["from"], gap["to"], gap["reason"]) == (65, 80, "purged")
+    assert [one["offset"] for one in rest] == list(range(81, 101))
+
+
 async def test_who_was_away_pulls_the_rest_of_a_closed_room_and_its_closing(
     phone: Phone, game_service: Service
 ) -> None:
