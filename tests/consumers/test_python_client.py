@@ -122,6 +122,44 @@ async def test_what_was_published_meanwhile_comes_once_after_a_return(
     await second.stop()
 
 
+async def test_what_cannot_be_sent_of_a_result_is_left_out(
+    house: House, phone: Phone, backend: Service, tmp_path: Path
+) -> None:
+    returned = iter(["x" * 65_535, float("nan"), "\x00", "\ud800", {1, 2}, {"fine": True}])
+
+    async def strange(message: Message) -> Any:
+        if message.data == "raise":
+            raise ValueError("bad \x00 \ud800")
+        return next(returned)
+
+    before = await head(backend)
+    running = Running(house, phone, tmp_path, gift=strange)
+
+    await backend.publish_all([{"to": phone.stream, "name": "gift", "data": n} for n in [*range(6), "raise"]])
+
+    assert await results(backend, phone, 7, before) == [
+        (1, 5, "processed", "", None),
+        (6, 6, "processed", "", {"fine": True}),
+        (7, 7, "failed", "ValueError", None),
+    ]
+    await running.stop()
+
+
+async def test_a_device_in_many_rooms_comes_back(house: House, phone: Phone, backend: Service, tmp_path: Path) -> None:
+    rooms = [f"room:{n}-of-{phone.name}" for n in range(80)]
+    await backend.register(phone.name, user=phone.user, streams=rooms)
+    first = Running(house, phone, tmp_path)
+    await backend.publish_all([{"to": rooms, "name": "turn", "data": 1}])
+    await first.got(80)
+    await first.stop()
+    await backend.publish(rooms[-1], "turn", 2)
+
+    second = Running(house, phone, tmp_path)
+
+    assert await second.got(1) == [2]
+    await second.stop()
+
+
 async def test_publishes_are_pipelined_in_order(phone: Phone, backend: Service) -> None:
     items = await asyncio.gather(*(backend.publish(phone.stream, "turn", n) for n in range(300)))
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from typing import Any
 from meanwhile_client.connection import PATIENCE, Backoff, Connection, Frame
 from meanwhile_client.errors import ConnectionLost, MeanwhileError
 from meanwhile_client.store import MemoryStore, Place, Store
+
+log = logging.getLogger("meanwhile_client")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Gap:
 
 #: Seconds between two frames, which the server bounds to 100 a second; bytes of results in one.
 SPACING, LARGE = 0.02, 128 * 1024
+LARGEST_VALUE = 64 * 1024
+#: The server refuses U+0000 and lone surrogates.
+_unsendable = re.compile("[\x00\ud800-\udfff]")
+#: Bytes of a hello beside its token: it may have 4 KiB.
+HELLO_ROOM = 4096 - 512
 
 Handler = Callable[[Any], Awaitable[Any]]
 
@@ -143,13 +152,12 @@ class Device:
     async def _live(self) -> None:
         token = self._token if isinstance(self._token, str) else await self._token()
         self._state_seq += 1
-        positions = {s: {"epoch": place.epoch, "processed": place.done} for s, place in self._places.items()}
         hello = {
             "token": token,
             "state": self._state,
             "state_seq": self._state_seq,
             "resume": "replay",
-            "positions": positions,
+            "positions": self._positions(HELLO_ROOM - len(token)),
         }
         connection, welcome = await Connection.open(self._url, hello)
         self._connection = connection
@@ -170,6 +178,16 @@ class Device:
             for task in tasks:
                 task.cancel()
             await connection.close()
+
+    def _positions(self, room: int) -> Frame:
+        """As many as fit into a hello. The others' replay begins at the server's cursor; doubles are dropped."""
+        positions: Frame = {}
+        for stream, place in self._places.items():
+            position = {"epoch": place.epoch, "processed": place.done}
+            room -= len(json.dumps({stream: position}))
+            if room >= 0:
+                positions[stream] = position
+        return positions
 
     def _begin(self, entries: list[Frame]) -> None:
         """Where the server stands; what it does not know of is reported again."""
@@ -231,15 +249,27 @@ class Device:
         try:
             value = await self._call(message)
         except Exception as error:
-            place.exceptions.append(
-                {"offset": message.offset, "code": type(error).__name__, "detail": str(error)[:1024]}
-            )
+            detail = _unsendable.sub("\ufffd", str(error))[:1024]
+            place.exceptions.append({"offset": message.offset, "code": type(error).__name__[:128], "detail": detail})
         else:
             if value is not None:
-                place.values.append({"offset": message.offset, "value": value})
+                self._keep(place, message, value)
         place.done = message.offset
         self._store.save(self._places)
         self._to_tell(message.stream)
+
+    def _keep(self, place: Place, message: Message, value: Any) -> None:
+        """A value the server would refuse is left out: the message was handled all the same."""
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+            if len(text.encode()) > LARGEST_VALUE:
+                raise ValueError(f"above {LARGEST_VALUE} bytes")
+            if "\\u0000" in text:
+                raise ValueError("it holds U+0000")
+        except (TypeError, ValueError, RecursionError) as error:
+            log.warning("the value returned for %s %d is not reported: %s", message.stream, message.offset, error)
+            return
+        place.values.append({"offset": message.offset, "value": value})
 
     async def _call(self, what: Message | Latest | Transient) -> Any:
         handler = self._handlers.get(what.name)
