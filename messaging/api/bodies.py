@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps_registry.models import LONGEST_TTL, Delivery, OnFailure, Priority
+from apps_registry.models import LONGEST_TTL, NAME, Delivery, OnFailure, Priority
 from messaging.log.membership import History
 from messaging.protocol.names import MAX_OFFSET
 
@@ -30,8 +30,8 @@ class HistoryBody(serializers.Serializer[Any]):
 
 
 class DeviceBody(serializers.Serializer[Any]):
-    device = serializers.CharField(max_length=128)
-    user = serializers.CharField(max_length=128, allow_blank=True, required=False)
+    device = serializers.CharField(max_length=128, validators=[NAME])
+    user = serializers.CharField(max_length=128, allow_blank=True, required=False, validators=[NAME])
     platform = serializers.CharField(max_length=64, allow_blank=True, required=False)
     streams = serializers.ListField(
         child=serializers.CharField(max_length=160), max_length=1000, required=False, help_text="Rooms it is put into."

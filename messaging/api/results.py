@@ -100,9 +100,8 @@ def _listed(text: str) -> list[Raw]:
 
 def _report(device: Device, body: str | Raw) -> Report:
     said = decoded(body, frames.Results)
-    if any(len(bytes(given.value)) > settings.MEANWHILE_MAX_DATA for given in said.values):
-        raise ProtocolError("too_large", f"A value is above {settings.MEANWHILE_MAX_DATA} bytes.")
-    return Report(device.pk, said.stream, said.upto, said.epoch, special_offsets(said.exceptions, said.values))
+    special = special_offsets(said.exceptions, said.values, max_value=settings.MEANWHILE_MAX_DATA)
+    return Report(device.pk, said.stream, said.upto, said.epoch, special)
 
 
 def _report_or_problem(device: Device, body: Raw) -> Report | ProtocolError:

@@ -22,7 +22,8 @@ class Schema(SpectacularAPIView):
 
 
 class Docs(SpectacularSwaggerView):
-    pass
+    #: DRF's own answer to OPTIONS has nothing to say for a page.
+    http_method_names = ("get", "head")  # type: ignore[assignment]
 
 
 #: What can become of any request.

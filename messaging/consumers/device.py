@@ -168,9 +168,8 @@ class DeviceConsumer(SocketConsumer):
         way = session.ways.get(frame.stream)
         # Results are of the history this connection was told of, also where they do not say so.
         epoch = frame.epoch or (way.epoch if way else "")
-        report = Report(
-            session.device_id, frame.stream, frame.upto, epoch, special_offsets(frame.exceptions, frame.values)
-        )
+        special = special_offsets(frame.exceptions, frame.values, max_value=settings.MEANWHILE_MAX_DATA)
+        report = Report(session.device_id, frame.stream, frame.upto, epoch, special)
         self.node.journal.submit(report, self._answer(frame.id, saved))
 
     def _notice(self, session: Session, frame: frames.Notice) -> None:

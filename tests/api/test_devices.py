@@ -70,6 +70,12 @@ def test_a_registration_that_makes_no_sense_is_refused(game_api: Caller, body: A
     assert not Device.objects.exists()
 
 
+def test_a_bad_name_is_told_by_the_member_it_stands_in(game_api: Caller) -> None:
+    answer = game_api.post(DEVICES, {"device": "a b", "user": "c d"})
+
+    assert set(answer.json()["errors"]) == {"device", "user"}
+
+
 def test_a_stream_of_no_kind_is_unknown(game_api: Caller) -> None:
     assert problem(game_api.post(DEVICES, {"device": "d1", "streams": ["lobby"]})) == (404, "unknown_stream")
     assert not Device.objects.exists()

@@ -69,3 +69,4 @@ def test_it_is_served_and_can_be_browsed() -> None:
     assert docs.status_code == 200
     assert b"swagger-ui" in docs.content
     assert b"cdn." not in docs.content
+    assert Client().options("/api/docs").status_code == 405

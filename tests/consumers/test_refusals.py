@@ -83,6 +83,10 @@ async def test_two_connections_that_fight_are_slowed_down(phone: Phone, house: H
         ('{"type":"ping","client":' + "[" * 40 + "]" * 40 + "}", "too_deep"),
         ('{"type":"ping","client":' + "[" * 5000 + "]" * 5000 + "}", "too_deep"),
         ('{"type":"ping","client":"' + "x" * 300_000 + '"}', "too_large"),
+        (
+            '{"type":"results","stream":"x","upto":1,"values":[{"offset":1,"value":"' + "x" * 65_535 + '"}]}',
+            "too_large",
+        ),
         ('{"type":"dance","id":4}', "unknown_type"),
         ('{"no":"type"}', "invalid"),
         ("[1,2]", "invalid"),

@@ -31,7 +31,7 @@ def one_input(raw: bytes) -> None:
 
 def _look_inside(frame: frames.DeviceFrame | frames.ServiceFrame) -> None:
     if isinstance(frame, frames.Results):
-        special_offsets(frame.exceptions, frame.values)
+        special_offsets(frame.exceptions, frame.values, max_value=65536)
     elif isinstance(frame, frames.Publish):
         for message in frame.messages:
             with contextlib.suppress(ProtocolError):
