@@ -147,7 +147,7 @@ test("replay: what was missed comes over the socket, then the live messages", as
   server.publish(PHONE, 4);
   await clock.pass(100);
 
-  assert.deepEqual(offsets(seen.messages), [1, 2, 3, 4]);
+  assert.deepEqual(paths(seen.messages), ["1 replayed", "2 replayed", "3 replayed", "4 live"]);
   assert.equal(server.requests.length, 0);
   assert.equal(server.stream(PHONE).processed, 4);
 });
@@ -169,7 +169,7 @@ test("replay: a dead connection is found on return; what was missed is replayed,
   await clock.pass(1_000);
 
   assert.deepEqual(server.heard("hello").at(-1).positions, { [PHONE]: { epoch: "e1", processed: 2 } });
-  assert.deepEqual(offsets(seen.messages), [1, 2, 3, 4, 5]);
+  assert.deepEqual(paths(seen.messages), ["1 live", "2 live", "3 replayed", "4 replayed", "5 replayed"]);
   assert.equal(server.requests.length, 0);
   assert.equal(server.stream(PHONE).processed, 5);
 });

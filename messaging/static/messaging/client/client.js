@@ -15,7 +15,7 @@ import { Writer } from "./writer.js";
 
 /**
  * @typedef {{stream: string, offset: number, name: string, time: string, service: string|null, data: unknown,
- *   redelivered: boolean, path: "live"|"pulled"|"merged", copy?: true}} Message `copy`: another tab handles it
+ *   redelivered: boolean, path: "live"|"replayed"|"pulled"|"merged", copy?: true}} Message `copy`: another tab handles it
  * @typedef {{stream: string, from: number, to: number, reason: string}} Gap
  * @typedef {{stream: string, name: string, key: string, version: number, coalesced: number, time: string,
  *   service: string|null, data: unknown}} LatestValue

@@ -62,6 +62,8 @@ export class Merge {
   get head() { return this.#head; }
   get state() { return this.#state; }
   get buffered() { return this.#buffer.size; }
+  /** Whether a replay still brings what is up to the cut. */
+  get replaying() { return this.#state === "resuming" && !this.#caughtUp; }
 
   // --- events ---
 

@@ -171,7 +171,7 @@ export class Streams {
 
   #said(track, { effect, message, ...about }, before) {
     const { name: stream, era } = track;
-    if (effect === "hand" && this.#polled && about.path === "live") about.path = "pulled"; // a page that came as frames
+    if (effect === "hand" && about.path === "live") about.path = this.#pathOf(track.merge, about.offset);
     const note = { effect: "note", kind: NOTES[effect] ?? effect, stream, ...about };
     const run = (item) => ({ effect: "run", stream, era, item });
     switch (effect) {
@@ -182,6 +182,12 @@ export class Streams {
       case "closed": return track.closedAt === null ? [note, run({ kind: "closed", head: (track.closedAt = about.head) })] : [];
       default: return [note];
     }
+  }
+
+  /** What the merge takes for live may be a page that came as frames, or the past told over the socket. */
+  #pathOf(merge, offset) {
+    if (this.#polled) return "pulled";
+    return merge.replaying && offset <= merge.cut ? "replayed" : "live";
   }
 
   #adopted(track, { epoch, done }, before) {
