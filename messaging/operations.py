@@ -1,4 +1,4 @@
-"""What an operator does to devices when something is wrong. The admin calls these; each says how many it touched.
+"""What an operator does to devices when something is wrong, and how a room ends. The admin and the API call these.
 
 Never on the event loop: they ask the database, and wait for the loop.
 """
@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 
 from apps_registry import services
 from apps_registry.models import Device
@@ -92,3 +93,15 @@ def revoke(device_ids: Collection[int]) -> int:
     ]
     transaction.on_commit(lambda: node.announce(Effects(devices=revoked)))
     return len(revoked)
+
+
+def close_room(stream: Stream) -> bool:
+    """Ends a room for good: what was published is still delivered, then `stream_closed`. False if it was closed before.
+
+    The update waits for the row's lock, as publishing does: a message is wholly before or after the closing.
+    """
+    if not Stream.objects.filter(pk=stream.pk, closed_at=None).update(closed_at=Now()):
+        return False
+    node.announce(Effects(streams=[stream.pk]))
+    log.info("closed app=%s stream=%s", stream.app_id, stream.name)
+    return True

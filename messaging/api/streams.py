@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, QuerySet
-from django.db.models.functions import Now
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from apps_registry.models import App
+from messaging import operations
 from messaging.api import devices, paging, params, shapes, telling
 from messaging.api.bodies import HistoryBody, PurgeBody
 from messaging.api.edge import ServiceView, answer, app_of
@@ -105,10 +105,7 @@ class Close(ServiceView):
     def post(self, request: Request, stream: str) -> HttpResponse:
         row = find(app_of(request), stream)
         _rooms_only(row.name)
-        # The update waits for the row's lock, as publishing does: a message is wholly before or after the closing.
-        if Stream.objects.filter(pk=row.pk, closed_at=None).update(closed_at=Now()):
-            node.announce(Effects(streams=[row.pk]))
-            logger.info("closed app=%s stream=%s", row.app_id, row.name)
+        operations.close_room(row)
         row.refresh_from_db(fields=["head", "closed_at"])
         return answer({"stream": row.name, "head": row.head, "closed_at": telling.moment(row.closed_at)})
 

@@ -41,6 +41,22 @@ def test_it_makes_the_app_with_its_services_types_and_room() -> None:
     assert Stream.objects.filter(app__name="demo", name="room:lobby", kind="room").exists()
 
 
+def test_it_makes_the_live_room_scene_with_a_rate_and_priorities() -> None:
+    run()
+
+    types = MessageType.objects.filter(app__name="live-room")
+    assert {one.name: (one.delivery, one.priority, one.ttl_seconds) for one in types} == {
+        "chat": ("transient", "low", None),
+        "gift": ("every", "normal", None),
+        "packet": ("every", "normal", None),
+        "quiz": ("every", "normal", 20),
+        "command": ("every", "control", None),
+        "room.online": ("latest", "normal", None),
+    }
+    assert App.objects.get(name="live-room").room_rate == 20
+    assert list(Service.objects.filter(app__name="live-room").values_list("name", flat=True)) == ["show"]
+
+
 def test_it_prints_the_addresses_of_test_client_admin_and_api_docs() -> None:
     said = run("127.0.0.1:8123")
 

@@ -1,11 +1,11 @@
 /** The device: the SDK as an app would use it, with what the page's controls may do to it. */
 
 import { IndexedDBStore, Meanwhile } from "../client/index.js";
-import * as backend from "./backend.js";
 import { HeldLifecycle } from "./lifecycle.js";
 
-/** What a move takes, so that an eye can follow the catching up. */
-const PACE_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 90;
+/** What a message takes, so that an eye can follow the catching up. */
+const PACE_MS = 90;
+const STILL = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const SLOW_MS = 1000;
 
 /** What a handler throws when it is told to fail. */
@@ -32,10 +32,12 @@ class HandedOnStore extends IndexedDBStore {
 }
 
 export class Device {
-  #name;
   #network;
   #ledger;
   #tell;
+  #token;
+  #url;
+  #pace;
   #store;
   #client = null;
   #running = new Set();
@@ -45,27 +47,30 @@ export class Device {
   failNext = false;
 
   /**
-   * @param {{name: string, network: import("./network.js").Network, ledger: import("./ledger.js").Ledger, tell: {
+   * @param {{name: string, token: () => Promise<string>, network: import("./network.js").Network, url?: string, pace?: number,
+   *   ledger: import("./ledger.js").Ledger, tell: {
    *   perform: (message: object) => void, value: (value: object) => void, passing: (message: object) => void,
    *   gap: (gap: object) => void, state: (state: string, detail: object) => void, changed: () => void,
-   *   error: (error: Error) => void, stumbled: () => void}}} options
+   *   error: (error: Error) => void, stumbled?: () => void}}} options url: the server's address; pace: ms a message takes
    */
-  constructor({ name, network, ledger, tell }) {
-    this.#name = name;
+  constructor({ name, token, network, url = location.origin, pace = PACE_MS, ledger, tell }) {
+    this.#token = token;
+    this.#url = url;
+    this.#pace = STILL ? 0 : pace;
     this.#network = network;
     this.#ledger = ledger;
     this.#tell = tell;
     this.#store = new HandedOnStore(`meanwhile-demo-${name}`);
   }
 
-  /** Connects; again with another way to return. @param {"pull"|"hold"|"replay"} resume */
-  async open(resume) {
+  /** Connects; again with another way to return. @param {"pull"|"hold"|"replay"|"polling"} way polling: as without WebSockets */
+  async open(way) {
     this.#client?.stop();
     await Promise.allSettled(this.#running);
     const { value, passing, gap, state, error } = this.#tell;
     this.#client = new Meanwhile({
-      url: location.origin,
-      getToken: async () => (await backend.register(this.#name, this.#network.fetch)).token,
+      url: this.#url,
+      getToken: this.#token,
       handlers: { "*": (message) => this.#handle(message) },
       onLatest: value,
       onTransient: passing,
@@ -74,7 +79,8 @@ export class Device {
       onStreamClosed: ({ stream }) => gap({ stream, reason: "closed" }),
       onError: error,
       onEvent: (event) => this.#event(event),
-      resume,
+      resume: way === "polling" ? "pull" : way,
+      polling: way === "polling" ? "always" : "auto",
       storage: this.#store,
       lifecycle: new HeldLifecycle(() => this.#held),
       WebSocket: this.#network.WebSocket,
@@ -120,7 +126,7 @@ export class Device {
   async #handleOne(message) {
     const { stream, offset, name, path, data } = message;
     this.#ledger.put({ stream, offset, name, path, data, status: "handling" });
-    const ms = this.slow ? SLOW_MS : PACE_MS;
+    const ms = this.slow ? SLOW_MS : this.#pace;
     if (ms) await new Promise((resolve) => setTimeout(resolve, ms));
     if (this.failNext) {
       this.failNext = false;

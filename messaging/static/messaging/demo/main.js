@@ -1,5 +1,6 @@
 /** The test client: puts the device, its network, the services and the views together. Nothing is decided here. */
 
+import { register } from "./backend.js";
 import { Device } from "./device.js";
 import { byTestId } from "./dom.js";
 import { Guide } from "./guide.js";
@@ -33,6 +34,7 @@ let unreachable = false;
 
 const device = new Device({
   name, network, ledger,
+  token: async () => (await register(name, network.fetch)).token,
   tell: {
     perform: (message) => scene.perform(message),
     stumbled: () => { press("fail-next", false); scene.stumble(); },

@@ -1,13 +1,13 @@
-/** The name of this browser's device, kept across reloads; a second tab is a second device. */
+/** The name of this browser's device, or room, kept across reloads; a second tab has another. */
 
-const KEY = "meanwhile-demo:device";
 /** A reload may find the lock of the page before it not yet given back. */
 const PATIENCE_MS = 400;
 
-/** @returns {Promise<string>} */
-export async function claimName() {
-  const first = localStorage.getItem(KEY) ?? `browser-${randomLetters(4)}`;
-  localStorage.setItem(KEY, first);
+/** @param {string} what @param {string} prefix @returns {Promise<string>} */
+export async function claimName(what = "device", prefix = "browser-") {
+  const key = `meanwhile-demo:${what}`;
+  const first = localStorage.getItem(key) ?? `${prefix}${randomLetters(4)}`;
+  localStorage.setItem(key, first);
   for (let tab = 1; ; tab += 1) {
     const name = tab === 1 ? first : `${first}.${tab}`;
     if (await held(`meanwhile-demo:${name}`)) return name;

@@ -3,8 +3,8 @@
 import { byTestId, count, el } from "./dom.js";
 
 const CAPTION_MS = 15_000;
-const AWAY = new Set(["background", "waiting"]);
-const WORDS = {
+export const AWAY = new Set(["background", "waiting"]);
+export const WORDS = {
   idle: "not connected", connecting: "connecting", resuming: "resuming", live: "live", background: "in the background",
   waiting: "offline", polling: "live, by polling", closed: "closed",
 };

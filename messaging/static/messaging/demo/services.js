@@ -1,11 +1,10 @@
 /** The services beside the device: what they send at the press of a button, and what they heard of it. */
 
+import { Asking } from "./asking.js";
 import * as backend from "./backend.js";
 import { appendFollowing, byTestId, el } from "./dom.js";
 
 const MOST = 100;
-const EVERY_MS = 2000;
-const SOON_MS = 120;
 const SKIES = [["rain", 14], ["storm", 12], ["night", 9], ["snow", -2], ["clouds", 16], ["sun", 24]];
 const GIVERS = ["Ann", "Bo", "Cleo", "Dai", "Eve", "Finn"];
 const REMARKS = ["hello!", "nice weather", "look at that scarf", "where is it going?", "one more step", "la la la"];
@@ -19,9 +18,7 @@ export class Services {
   #failed;
   #tallies = new Map();
   #after = "";
-  #timer = 0;
-  #asking = false;
-  #again = false;
+  #asking;
   #sky = Math.floor(Math.random() * SKIES.length);
   #gifts = 0;
   #chats = 0;
@@ -38,8 +35,7 @@ export class Services {
     const buttons = { walk: () => this.move("walk"), turn: () => this.move("turn"), sit: () => this.move("sit"), burst: () => this.burst(),
       weather: () => this.weather(), gift: () => this.gift(), chat: () => this.chat() };
     for (const [name, send] of Object.entries(buttons)) byTestId(`publish-${name}`).addEventListener("click", () => send().catch(failed));
-    document.addEventListener("visibilitychange", () => this.soon());
-    this.#ask(device);
+    this.#asking = new Asking(() => this.#ask(device), failed);
   }
 
   move(name, count = 1) { return this.#publish({ to: this.#device, name, data: {}, count }); }
@@ -62,10 +58,7 @@ export class Services {
   chat() { return this.#publish({ to: this.#room, name: "chat", data: { text: REMARKS[(this.#chats += 1) % REMARKS.length] } }); }
 
   /** Asks soon what was heard: something just happened. */
-  soon() {
-    if (this.#asking) this.#again = true;
-    else this.#schedule(SOON_MS);
-  }
+  soon() { this.#asking.soon(); }
 
   async #publish(message) {
     const { service, items } = await backend.publish(message);
@@ -77,26 +70,12 @@ export class Services {
 
   // --- what they heard ---
 
-  #schedule(ms) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ask(this.#device.slice("device:".length)), ms);
-  }
-
   async #ask(device) {
-    if (document.hidden) return;
-    this.#asking = true;
-    this.#again = false;
-    try {
-      const { items, after, device: seen } = await backend.results(this.#after, device);
-      for (const item of items) this.#hear(item, device, this.#after === "");
-      this.#after = after;
-      this.#seen(seen);
-      if (items.length) this.#again = true;
-    } catch (error) {
-      if (!(error instanceof TypeError)) this.#failed(error); // the server is away: asked again anyway
-    }
-    this.#asking = false;
-    this.#schedule(this.#again ? SOON_MS : EVERY_MS);
+    const { items, after, device: seen } = await backend.results(this.#after, device);
+    for (const item of items) this.#hear(item, device, this.#after === "");
+    this.#after = after;
+    this.#seen(seen);
+    return items.length > 0;
   }
 
   #hear({ service, device, stream, from, upto, status, code }, own, old) {
