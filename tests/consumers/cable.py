@@ -16,6 +16,8 @@ class Cable:
         self._tasks: set[asyncio.Task[None]] = set()
         self._whole = asyncio.Event()
         self._whole.set()
+        #: Connections that were made over it.
+        self.connections = 0
 
     async def lay(self) -> Cable:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -23,6 +25,7 @@ class Cable:
         return self
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         far_reader, far_writer = await asyncio.open_connection(*self._target)
         self._writers += [writer, far_writer]
         for one, other in ((reader, far_writer), (far_reader, writer)):
@@ -39,10 +42,21 @@ class Cable:
         """From here on nothing passes, and neither end hears of it: no FIN, no RST."""
         self._whole.clear()
 
-    async def close(self) -> None:
-        for task in self._tasks:
+    async def drop(self) -> None:
+        """Ends every connection with a reset at both ends; what was on its way is lost. It stays cut, if it is."""
+        tasks, self._tasks = self._tasks, set()
+        writers, self._writers = self._writers, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
             writer.transport.abort()
+
+    async def mend(self) -> None:
+        """New connections pass; those from before the cut are dropped, as by a network that has forgotten them."""
+        await self.drop()
+        self._whole.set()
+
+    async def close(self) -> None:
+        await self.drop()
         self._server.close()

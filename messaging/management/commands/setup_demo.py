@@ -16,6 +16,7 @@ from messaging.management.commands.serve import Command as Serve
 ADDRESSES = """
 
   Test client   http://{address}/
+  Live room     http://{address}/live-room/
   Admin         http://{address}/admin/
   API docs      http://{address}/api/docs
 """

@@ -51,7 +51,10 @@ export class Stage {
   close() { this.#keep({ closed: true }); }
 
   /** @param {"tunnel"|"background"|""} why the viewer sees nothing */
-  away(why) { this.#root.dataset.away = why; }
+  away(why) {
+    this.#root.dataset.away = why;
+    if (why) this.#part("caption").hidden = true; // it told of the time before
+  }
 
   /** @param {string} text what an absence brought */
   caption(text) {
