@@ -197,6 +197,7 @@ SPECTACULAR_SETTINGS = {
         "State": "messaging.models.PresenceState.values",
         "Whereabouts": "messaging.api.shapes.WHEREABOUTS",
         "Status": "messaging.models.ResultStatus.values",
+        "DeliveryState": "messaging.models.DeliveryState.values",
     },
 }
 

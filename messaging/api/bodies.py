@@ -6,7 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps_registry.models import LONGEST_TTL, NAME, Delivery, OnFailure, Priority
+from apps_registry.endpoints import LONGEST_URL
+from apps_registry.models import LONGEST_TTL, NAME, Delivery, OnFailure, Priority, Webhook
 from messaging.log.membership import History
 from messaging.protocol.names import MAX_OFFSET
 
@@ -74,3 +75,38 @@ class TypeBody(TypeChanges):
 
 class PurgeBody(serializers.Serializer[Any]):
     upto = serializers.IntegerField(min_value=1, max_value=MAX_OFFSET)
+
+
+class WebhookChanges(serializers.Serializer[Any]):
+    url = serializers.CharField(
+        max_length=LONGEST_URL, required=False, help_text="http or https, without user name, password and fragment."
+    )
+    events = serializers.ListField(
+        child=serializers.ChoiceField(choices=Webhook.EVENTS),
+        min_length=1,
+        max_length=len(Webhook.EVENTS),
+        required=False,
+        help_text="What it is told of.",
+    )
+    disabled = serializers.BooleanField(
+        required=False, help_text="False: it goes on where it stopped, as far as the feed is kept."
+    )
+
+
+class WebhookBody(serializers.Serializer[Any]):
+    url = serializers.CharField(
+        max_length=LONGEST_URL, help_text="http or https, without user name, password and fragment."
+    )
+    events = serializers.ListField(
+        child=serializers.ChoiceField(choices=Webhook.EVENTS),
+        min_length=1,
+        max_length=len(Webhook.EVENTS),
+        help_text="What it is told of.",
+    )
+    after = serializers.IntegerField(
+        min_value=0,
+        max_value=MAX_OFFSET,
+        required=False,
+        allow_null=True,
+        help_text="Results from behind this position of the feed. Not told: from now on.",
+    )

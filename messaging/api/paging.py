@@ -29,17 +29,18 @@ def page(
     told: Callable[[Sequence[Row]], list[dict[str, Any]]],
     *,
     by: str = "name",
+    newest_first: bool = False,
     **beside: Any,
 ) -> HttpResponse:
     """The page asked for by `limit` and `cursor`. by: the unique text column (or path) that orders the list.
 
-    beside: further members of the answer.
+    newest_first: backwards, for ids that sort by time. beside: further members of the answer.
     """
     limit = params.whole(request, "limit", least=1, most=MOST_LISTED) or PAGE
     cursor = params.word(request, "cursor")
     if cursor:
-        rows = rows.filter(**{f"{by}__gt": _read(cursor)})
-    found = list(rows.order_by(by)[: limit + 1])
+        rows = rows.filter(**{f"{by}__{'lt' if newest_first else 'gt'}": _read(cursor)})
+    found = list(rows.order_by(f"-{by}" if newest_first else by)[: limit + 1])
     after = _write(_column(found[limit - 1], by)) if len(found) > limit else ""
     return answer(
         {**beside, "items": told(found[:limit]), "next": after or None}, headers=next_link(request, limit, after)

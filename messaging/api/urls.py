@@ -15,6 +15,7 @@ from messaging.api import (
     service_messages,
     streams,
     types,
+    webhooks,
 )
 
 urlpatterns = [
@@ -40,6 +41,12 @@ urlpatterns = [
     path("api/v1/streams/<str:stream>/close", streams.Close.as_view()),
     path("api/v1/types", types.Types.as_view()),
     path("api/v1/types/<str:name>", types.OneType.as_view()),
+    path("api/v1/webhooks", webhooks.Webhooks.as_view()),
+    path("api/v1/webhooks/<str:webhook>", webhooks.OneWebhook.as_view()),
+    path("api/v1/webhooks/<str:webhook>/secret", webhooks.Secret.as_view()),
+    path("api/v1/webhooks/<str:webhook>/test", webhooks.Test.as_view()),
+    path("api/v1/webhooks/<str:webhook>/deliveries", webhooks.Deliveries.as_view()),
+    path("api/v1/webhooks/<str:webhook>/deliveries/<str:delivery>/retry", webhooks.Retry.as_view()),
     # For people and tools.
     path("api/schema", schema.Schema.as_view(), name="schema"),
     path("api/docs", schema.Docs.as_view(url_name="schema")),

@@ -37,6 +37,8 @@ _ALL = (
     Code("unknown_stream", "There is no such stream.", 404),
     Code("unknown_device", "There is no such device.", 404),
     Code("unknown_name", "There is no message type of this name.", 404),
+    Code("unknown_webhook", "There is no such webhook.", 404),
+    Code("unknown_delivery", "There is no such delivery.", 404),
     Code("method_not_allowed", "The method is not allowed here.", 405),
     Code("not_acceptable", "No representation fits the Accept header.", 406),
     Code("silent", "Nothing was heard for too long.", 408, 4012, temporary=True),

@@ -56,14 +56,14 @@ def delete(webhook: Webhook) -> None:
 
 @transaction.atomic
 def ping(webhook: Webhook) -> WebhookDelivery:
-    """A delivery that says nothing but that it works. Raises `invalid` if the webhook is switched off, `overloaded` if
-    too much waits for it already.
+    """A delivery that says nothing but that it works. Raises `invalid` if the webhook is switched off,
+    `rate_limited` if too much waits for it already.
     """
     held = claims.hold(webhook.pk)
     if held is None:
         raise ProtocolError("invalid", "The webhook is switched off.")
     if claims.open_deliveries(webhook.pk) >= composing.MOST_OPEN:
-        raise ProtocolError("overloaded", f"{composing.MOST_OPEN} deliveries wait for this webhook.")
+        raise ProtocolError("rate_limited", f"{composing.MOST_OPEN} deliveries wait for this webhook.")
     return WebhookDelivery.objects.get(message_id=composing.ping(held[0]))
 
 

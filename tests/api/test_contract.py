@@ -27,6 +27,24 @@ SEED = os.environ.get("CONTRACT_SEED", "1")
 EXAMPLES = os.environ.get("CONTRACT_EXAMPLES", "10")
 
 
+#: The operations that name a webhook.
+OF_WEBHOOKS = (
+    "webhook",
+    "change_webhook",
+    "delete_webhook",
+    "rotate_webhook_secret",
+    "test_webhook",
+    "webhook_deliveries",
+    "retry_webhook_delivery",
+)
+
+
+def webhook(http: httpx.Client) -> dict[str, str]:
+    """A new one with a delivery, by the names that paths have for them."""
+    made = http.post("/webhooks", json={"url": "http://127.0.0.1:9/", "events": ["gaps"]}).json()["id"]
+    return {"webhook": made, "delivery": http.post(f"/webhooks/{made}/test").json()["id"]}
+
+
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A running one, as the environment of schemathesis.toml; what its dictionaries name is there."""
@@ -40,7 +58,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
         turns = [{"to": everywhere, "name": "turn", "data": {"n": n}} for n in range(3)]
         weather = {"to": everywhere, "name": "weather", "key": "berlin", "data": 21}
         assert http.post("/messages", json={"messages": [*turns, weather]}).is_success
-    yield {"CONTRACT_BASE": server.base, "CONTRACT_KEY": key, "CONTRACT_TOKEN": made.json()["token"]}
+        webhooks = {operation: webhook(http) for operation in OF_WEBHOOKS}
+    yield {
+        "CONTRACT_WEBHOOKS": json.dumps(webhooks),
+        "CONTRACT_BASE": server.base,
+        "CONTRACT_KEY": key,
+        "CONTRACT_TOKEN": made.json()["token"],
+    }
     server.dispose()
 
 

@@ -163,4 +163,4 @@ def test_no_more_pings_wait_than_other_deliveries_may(post: Post, monkeypatch: p
     with pytest.raises(ProtocolError) as refused:
         control.ping(webhook)
 
-    assert refused.value.code.name == "overloaded"
+    assert refused.value.code.name == "rate_limited"

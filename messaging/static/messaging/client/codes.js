@@ -24,6 +24,8 @@ export const CODES = Object.freeze({
   unknown_stream: { title: "There is no such stream.", temporary: false, status: 404, close: null },
   unknown_device: { title: "There is no such device.", temporary: false, status: 404, close: null },
   unknown_name: { title: "There is no message type of this name.", temporary: false, status: 404, close: null },
+  unknown_webhook: { title: "There is no such webhook.", temporary: false, status: 404, close: null },
+  unknown_delivery: { title: "There is no such delivery.", temporary: false, status: 404, close: null },
   method_not_allowed: { title: "The method is not allowed here.", temporary: false, status: 405, close: null },
   not_acceptable: { title: "No representation fits the Accept header.", temporary: false, status: 406, close: null },
   silent: { title: "Nothing was heard for too long.", temporary: true, status: 408, close: 4012 },
