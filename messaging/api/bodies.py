@@ -13,7 +13,7 @@ from messaging.protocol.names import MAX_OFFSET
 
 
 class HistoryBody(serializers.Serializer[Any]):
-    """What a newcomer gets of a room's past. Not told: what is published from now on."""
+    """What a newcomer gets of a room's past. Not told: what the room says, else what is published from now on."""
 
     last = serializers.IntegerField(
         min_value=0, max_value=MAX_OFFSET, required=False, help_text="The last so many messages."
@@ -28,6 +28,12 @@ class HistoryBody(serializers.Serializer[Any]):
     @staticmethod
     def read(told: dict[str, Any]) -> History | None:
         return History(**told) if told else None
+
+
+class RoomBody(serializers.Serializer[Any]):
+    history = HistoryBody(
+        required=False, allow_null=True, help_text="What a newcomer gets of its past. Null or not told: nothing."
+    )
 
 
 class DeviceBody(serializers.Serializer[Any]):

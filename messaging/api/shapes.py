@@ -307,6 +307,11 @@ class DeviceWhole(DeviceAbout):
     streams = EntryWithBacklog(many=True)
 
 
+class HistoryAbout(Shape):
+    last = s.IntegerField(required=False)
+    since = s.DateTimeField(required=False)
+
+
 class StreamAbout(Shape):
     stream = s.CharField()
     kind = s.ChoiceField(choices=StreamKind.values)
@@ -315,6 +320,7 @@ class StreamAbout(Shape):
     tail = s.IntegerField()
     shed = s.IntegerField(help_text="Messages that were shed under the app's room rate.")
     members = s.IntegerField()
+    history = HistoryAbout(allow_null=True, help_text="What a newcomer gets of a room's past, where it is not told.")
     created_at = s.DateTimeField()
     closed_at = s.DateTimeField(allow_null=True)
 

@@ -13,11 +13,11 @@ from rest_framework.request import Request
 from apps_registry.models import App
 from messaging import operations
 from messaging.api import devices, paging, params, shapes, telling
-from messaging.api.bodies import HistoryBody, PurgeBody
+from messaging.api.bodies import HistoryBody, PurgeBody, RoomBody
 from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
-from messaging.log import retention
+from messaging.log import membership, retention
 from messaging.log.effects import Effects
 from messaging.log.journal import Joining, Leaving
 from messaging.log.reading import Entry
@@ -46,6 +46,24 @@ class OneStream(ServiceView):
     @described("stream", {200: shapes.StreamAbout}, "unknown_stream", *FOR_SERVICES)
     def get(self, request: Request, stream: str) -> HttpResponse:
         return answer(_told([find(app_of(request), stream)])[0])
+
+    @described(
+        "set_room",
+        {200: shapes.StreamAbout, 201: shapes.StreamAbout},
+        "unknown_stream",
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=RoomBody,
+    )
+    def put(self, request: Request, stream: str) -> HttpResponse:
+        """States a room, which is made if it is missing: what is not told becomes its default. Rooms only."""
+        _rooms_only(stream)
+        body = RoomBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        history = HistoryBody.read(body.validated_data.get("history") or {})
+        app = app_of(request)
+        created = membership.set_room(app_id=app.pk, room=stream, history=history)
+        return answer(_told([find(app, stream)])[0], status=201 if created else 200)
 
 
 class Member(ServiceView):
@@ -128,6 +146,12 @@ def _streams(app: App) -> QuerySet[Stream]:
     return Stream.objects.filter(app=app).annotate(members=Count("subscriptions"))
 
 
+def _history(row: Stream) -> dict[str, Any] | None:
+    if row.history_last is not None:
+        return {"last": row.history_last}
+    return {"since": telling.moment(row.history_since)} if row.history_since else None
+
+
 def _told(rows: Sequence[Stream]) -> list[dict[str, Any]]:
     return [
         {
@@ -138,6 +162,7 @@ def _told(rows: Sequence[Stream]) -> list[dict[str, Any]]:
             "tail": row.tail,
             "shed": row.shed,
             "members": row.members,  # type: ignore[attr-defined]
+            "history": _history(row),
             "created_at": telling.moment(row.created_at),
             "closed_at": telling.moment(row.closed_at),
         }

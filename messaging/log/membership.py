@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import transaction
+
 from messaging.log import logs, online, sql
 from messaging.log.reading import Entry, entries
-from messaging.models import new_epoch
+from messaging.models import Stream, new_epoch
 from messaging.protocol import rules
 from messaging.protocol.names import stream_kind
 
@@ -20,11 +22,21 @@ class History(NamedTuple):
     since: datetime | None = None
 
 
+@transaction.atomic
+def set_room(*, app_id: int, room: str, history: History | None) -> bool:
+    """Says what newcomers get of a room's past, where nothing is said for one of them. → whether the room is new."""
+    created = logs.create([(app_id, stream_kind(room), room, new_epoch())])
+    Stream.objects.filter(app=app_id, name=room).update(
+        history_last=history and history.last, history_since=history and history.since
+    )
+    return bool(created)
+
+
 def subscribe(members: Sequence[tuple[int, int, str]], history: History | None = None) -> None:
     """Puts devices into streams: (app, device, stream name). Makes streams that are missing.
 
     Inside a transaction; idempotent: who is in keeps its cursors. A newcomer starts at the head (P2: it gets what is
-    published from now on), in rooms as far back as its history says and the room still holds.
+    published from now on), in rooms as far back as its history says, or else the room's, and the room still holds.
     """
     if not members:
         return
@@ -33,15 +45,19 @@ def subscribe(members: Sequence[tuple[int, int, str]], history: History | None =
     source = sql.rows("r", app_id="bigint", name="text")
     # The stream's row is locked first: a publish of another process is wholly before or wholly after the join.
     locked = sql.run(
-        "SELECT s.id, s.app_id, s.name, s.head, s.tail"
+        "SELECT s.id, s.app_id, s.name, s.head, s.tail, s.history_last, s.history_since"
         f" FROM {source} JOIN messaging_stream s ON s.app_id = r.app_id AND s.name = r.name"
         f" ORDER BY s.id{sql.lock('s')}",
         sql.packed(sorted(names)),
     )
-    starts = {id: head for id, _, _, head, _ in locked}
-    if history:
-        rooms = [(id, head, tail) for id, _, name, head, tail in locked if stream_kind(name) == "room"]
-        starts.update(_starts(rooms, history))
+    starts = {id: head for id, _, _, head, *_ in locked}
+    rooms: dict[History, list[tuple[int, int, int]]] = {}
+    for id, _, name, head, tail, last, since in locked:
+        wanted = history or (None if last is since is None else History(last, sql.moment_of(since)))
+        if wanted and stream_kind(name) == "room":
+            rooms.setdefault(wanted, []).append((id, head, tail))
+    for wanted, found in rooms.items():
+        starts.update(_starts(found, wanted))
     ids = {(app, name): id for id, app, name, *_ in locked}
     source = sql.rows("r", device_id="bigint", stream_id="bigint", place="bigint")
     sql.run(

@@ -74,6 +74,11 @@ def stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S.%f}" + ("+00" if is_postgres() else "")
 
 
+def moment_of(stored: datetime | str | None) -> datetime | None:
+    """A moment as it was read: SQLite gives its text."""
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC) if isinstance(stored, str) else stored
+
+
 def run(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """The rows of one statement; [] where it gives none."""
     with connection.cursor() as cursor:

@@ -38,6 +38,9 @@ class Stream(models.Model):
     busy_until = models.FloatField(default=0, editable=False)
     #: Messages that were shed: refused a place under the rate.
     shed = models.BigIntegerField(default=0, editable=False)
+    #: What a newcomer gets of a room's past where nobody says it for this one: the last so many, or since a moment.
+    history_last = models.BigIntegerField(null=True, blank=True)
+    history_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -49,6 +52,9 @@ class Stream(models.Model):
             models.CheckConstraint(condition=Q(head__gte=0), name="stream_head_not_negative"),
             models.CheckConstraint(
                 condition=Q(tail__gte=1) & Q(tail__lte=models.F("head") + 1), name="stream_tail_in_log"
+            ),
+            models.CheckConstraint(
+                condition=Q(history_last=None) | Q(history_since=None), name="stream_history_one_way"
             ),
             models.CheckConstraint(condition=Q(kind__in=StreamKind.values), name="stream_kind_known"),
         ]

@@ -184,3 +184,74 @@ def test_registering_may_say_how_much_of_its_rooms_past_a_device_gets(world: Wor
     streams = game_api.get("/api/v1/devices/guest").json()["streams"]
 
     assert {one["stream"]: one["backlog"] for one in streams} == {"device:guest": 0, "room:show": 1, "user:ann": 0}
+
+
+class TestWhatNewcomersGetOfARoom:
+    @pytest.fixture(autouse=True)
+    def _five_messages(self, world: World) -> None:
+        for _ in range(5):
+            world.publish("room:arena")
+
+    def begins(self, game_api: Caller, device: str, body: Any = None) -> int:
+        """After which offset this newcomer begins."""
+        answer = game_api.call("PUT", f"{STREAMS}/room:arena/members/{device}", body)
+        assert answer.status_code == 200, answer.content
+        processed: int = answer.json()["processed"]
+        return processed
+
+    def test_a_room_is_stated_and_made_if_it_is_missing(self, game_api: Caller) -> None:
+        made = game_api.call("PUT", f"{STREAMS}/room:new", {"history": {"last": 3}})
+        again = game_api.call("PUT", f"{STREAMS}/room:new", {"history": {"since": "2026-11-22T10:00:00Z"}})
+
+        assert (made.status_code, again.status_code) == (201, 200)
+        assert (made.json()["stream"], made.json()["history"]) == ("room:new", {"last": 3})
+        assert again.json()["history"] == {"since": "2026-11-22T10:00:00.000Z"}
+        assert game_api.get(f"{STREAMS}/room:new").json() == again.json()
+
+    def test_what_is_not_told_becomes_the_default(self, game_api: Caller, world: World) -> None:
+        game_api.call("PUT", f"{STREAMS}/room:arena", {"history": {"last": 2}})
+        cleared = [game_api.call("PUT", f"{STREAMS}/room:arena", body).json() for body in ({}, {"history": None})]
+        world.device("late")
+
+        assert [one["history"] for one in cleared] == [None, None]
+        assert [one["head"] for one in cleared] == [5, 5]
+        assert self.begins(game_api, "late") == 5
+
+    def test_a_newcomer_gets_what_the_room_says(self, game_api: Caller, world: World) -> None:
+        game_api.call("PUT", f"{STREAMS}/room:arena", {"history": {"last": 2}})
+        world.device("late")
+
+        assert self.begins(game_api, "late") == 3
+
+    def test_what_is_said_for_one_newcomer_counts_more(self, game_api: Caller, world: World) -> None:
+        game_api.call("PUT", f"{STREAMS}/room:arena", {"history": {"last": 2}})
+        for name in ("one", "two"):
+            world.device(name)
+
+        assert (self.begins(game_api, "one", {"last": 0}), self.begins(game_api, "two", {"last": 4})) == (5, 1)
+
+    def test_since_a_moment_and_by_registering(self, game_api: Caller, world: World) -> None:
+        room = Stream.objects.get(name="room:arena")
+        room.messages.filter(offset__lte=3).update(published_at="2020-01-01T00:00:00Z")
+        game_api.call("PUT", f"{STREAMS}/room:arena", {"history": {"since": "2021-01-01T00:00:00Z"}})
+
+        game_api.post("/api/v1/devices", {"device": "late", "streams": ["room:arena", "room:other"]})
+
+        cursors = Subscription.objects.filter(device__name="late").values_list("stream__name", "processed")
+        assert dict(cursors) == {"device:late": 0, "room:arena": 3, "room:other": 0}
+
+    def test_who_is_in_keeps_its_cursors(self, game_api: Caller, world: World) -> None:
+        world.device("early", rooms=("room:arena",))
+        game_api.call("PUT", f"{STREAMS}/room:arena", {"history": {"last": 2}})
+
+        assert self.begins(game_api, "early") == 5
+
+    @pytest.mark.parametrize(
+        "body", [{"history": {"last": -1}}, {"history": {"last": 1, "since": "2020-01-01T00:00:00Z"}}, {"history": 5}]
+    )
+    def test_nonsense_is_refused(self, game_api: Caller, body: Any) -> None:
+        assert problem(game_api.call("PUT", f"{STREAMS}/room:arena", body)) == (400, "invalid")
+
+    @pytest.mark.parametrize("stream", ["device:phone", "user:ann"])
+    def test_only_rooms_have_newcomers(self, game_api: Caller, stream: str) -> None:
+        assert problem(game_api.call("PUT", f"{STREAMS}/{stream}", {"history": {"last": 1}})) == (400, "invalid")

@@ -52,7 +52,10 @@ CASES: dict[str, list[Case]] = {
     "devices/<str:device>/token": [Case("POST", "devices/cub/token", "manage", named="unknown_device")],
     "devices/<str:device>/revoke": [Case("POST", "devices/cub/revoke", "manage", named="unknown_device")],
     "streams": [Case("GET", "streams", "read")],
-    "streams/<str:stream>": [Case("GET", "streams/room:den", "read", named="unknown_stream")],
+    "streams/<str:stream>": [
+        Case("GET", "streams/room:den", "read", named="unknown_stream"),
+        Case("PUT", "streams/room:den", "manage", {"history": {"last": 5}}),
+    ],
     "streams/<str:stream>/members/<str:device>": [
         Case("PUT", "streams/room:den/members/cub", "manage", named="unknown_device"),
         Case("DELETE", "streams/room:den/members/cub", "manage", named="unknown_stream"),

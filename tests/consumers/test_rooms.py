@@ -124,6 +124,31 @@ async def test_a_newcomer_gets_as_much_of_the_past_as_the_service_says(phone: Ph
     assert [one["data"] for one in await socket.messages(1)] == [6]
 
 
+async def test_who_joins_by_itself_gets_as_much_of_the_past_as_the_room_says(
+    phone: Phone, new_phone: Callable[..., Awaitable[Phone]], game_service: Service
+) -> None:
+    room = f"room:live-of-{phone.name}"
+    said = await game_service.http.put(f"/api/v1/streams/{room}", json={"history": {"last": 2}})
+    await game_service.publish_all(*[{"to": room, "name": "gift", "data": n} for n in range(1, 6)])
+    guest = await new_phone()
+    for one in (phone, guest):
+        await game_service.http.post(
+            "/api/v1/devices", json={"device": one.name, "user": one.user, "rooms": ["room:live-*"]}
+        )
+    socket, _ = await phone.connect(resume="replay")
+    await socket.caught_up()
+
+    joined = await socket.ask("join", stream=room)
+    past = await socket.caught_up(1)
+    over_http = await guest.http.put(f"/api/v1/me/streams/{room}")
+    page = await guest.pending(stream=room)
+
+    assert said.status_code == 201, said.text
+    assert (joined["type"], joined["processed"], joined["cut"]) == ("joined", 3, 5)
+    assert [one["data"] for one in messages(past)] == [4, 5]
+    assert (over_http.json()["processed"], [one["data"] for one in page["messages"]]) == (3, [4, 5])
+
+
 async def test_what_a_room_sheds_is_a_gap_to_its_members(phone: Phone, game_service: Service, house: House) -> None:
     """The rate of an app is the operator's: set here as the admin does."""
     house.set_room_rate(1)
