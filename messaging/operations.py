@@ -12,13 +12,12 @@ from collections.abc import Collection
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
 
 from apps_registry import services
 from apps_registry.models import Device
 from messaging.live import node
 from messaging.live.hub import Hub
-from messaging.log import retention
+from messaging.log import retention, sql
 from messaging.log.effects import Effects
 from messaging.models import Stream
 
@@ -98,10 +97,15 @@ def revoke(device_ids: Collection[int]) -> int:
 def close_room(stream: Stream) -> bool:
     """Ends a room for good: what was published is still delivered, then `stream_closed`. False if it was closed before.
 
-    The update waits for the row's lock, as publishing does: a message is wholly before or after the closing.
+    It waits for the row's lock, as publishing does: a message is wholly before or after the closing. The time is taken
+    under the lock: who was last heard of while it waited has not been told.
     """
-    if not Stream.objects.filter(pk=stream.pk, closed_at=None).update(closed_at=Now()):
-        return False
-    node.announce(Effects(streams=[stream.pk]))
+    with transaction.atomic():
+        row = Stream.objects.select_for_update(no_key=True).get(pk=stream.pk)
+        if row.closed_at is not None:
+            return False
+        row.closed_at = sql.now()
+        row.save(update_fields=["closed_at"])
+        transaction.on_commit(lambda: node.announce(Effects(streams=[stream.pk])))
     log.info("closed app=%s stream=%s", stream.app_id, stream.name)
     return True

@@ -65,10 +65,11 @@ class Pending(DeviceView):
         seconds = params.whole(request, "wait", least=1, most=LONGEST_WAIT)
         waited = waiting.has_waited(request._request)
         may_wait = seconds is not None and not asked.cursor and not waited
-        if waited:
-            node.current().journal.submit(Polling(device.pk))
         closing = _polls(device) if may_wait else False
         page = pending.page(device_id=device.pk, asked=asked)
+        if waited:
+            told = [entry.stream_id for entry in page.entries if entry.closed]
+            node.current().journal.submit(Polling(device.pk, told))
         session = node.current().hub.sessions.get(device.pk)
         if session:
             session.pages += 1

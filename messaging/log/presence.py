@@ -235,26 +235,35 @@ def renew(held: Sequence[Lease]) -> None:
 
 
 class Polling(Struct):
-    """A device's pull waits. Where the device has no connection, this is its lease."""
+    """A device's pull waits, or has waited. Where the device has no connection, this is its lease.
+
+    told: the streams that the pull's answer says are closed; None: it is not read yet, and will say so.
+    """
 
     device_id: int
+    told: list[int] | None = None
 
 
 def poll(polling: Sequence[Polling], effects: Effects) -> list[bool]:
     """Renews the leases and takes the offline ones for foreground. → whether a stream was closed since the last word.
 
-    Inside a transaction. The closing of a stream is told once that way: a pull by itself remembers nothing.
+    Inside a transaction. The closing of a stream is told once that way: a pull by itself remembers nothing. Who was
+    answered before a closing was there to be read keeps its last word, and so is told at its next pull.
+    LIMIT: on PostgreSQL a closing that is being committed in the very moment of a last word is told by the end of the
+    next wait.
     """
     rows = _lock([one.device_id for one in polling])
     now = sql.stamp(sql.now())
-    packed = sql.packed((device,) for device in rows)
     source = sql.rows("r", id="bigint")
     closings = sql.run(
-        f"SELECT DISTINCT p.device_id FROM {source} JOIN messaging_presence p ON p.device_id = r.id"
+        f"SELECT p.device_id, s.id FROM {source} JOIN messaging_presence p ON p.device_id = r.id"
         " JOIN messaging_subscription u ON u.device_id = r.id JOIN messaging_stream s ON s.id = u.stream_id"
         " WHERE s.closed_at > coalesce(p.last_seen, s.created_at)",
-        packed,
+        sql.packed((device,) for device in rows),
     )
+    for device in _answered_before(polling, closings):
+        rows.pop(device, None)
+    packed = sql.packed((device,) for device in rows)
     came = {device for device, state, *_ in rows.values() if state == rules.OFFLINE}
     sql.run(
         f"UPDATE messaging_presence SET last_seen = {sql.moment()}, changed_at = CASE WHEN state = 'offline'"
@@ -266,8 +275,17 @@ def poll(polling: Sequence[Polling], effects: Effects) -> list[bool]:
     )
     whereabouts.tell_now(came, effects)
     online.count_now(came)
-    closed = {device for (device,) in closings}
+    closed = {device for device, _ in closings}
     return [one.device_id in closed for one in polling]
+
+
+def _answered_before(polling: Sequence[Polling], closings: Sequence[tuple[int, int]]) -> set[int]:
+    """The devices whose pulls did not say all of these closings, and will not."""
+    told: dict[int, set[int] | None] = {}
+    for one in polling:
+        before = told.get(one.device_id, set())
+        told[one.device_id] = None if before is None or one.told is None else before | set(one.told)
+    return {device for device, stream in closings if (said := told[device]) is not None and stream not in said}
 
 
 @transaction.atomic

@@ -5,8 +5,9 @@ from django.db import transaction
 from apps_registry.models import Device
 from messaging.log import presence
 from messaging.log.effects import Effects
-from messaging.log.presence import Arrival, Departure, Finished, Here, Lease, NoticeGiven
-from messaging.models import Presence, Resume
+from messaging.log.presence import Arrival, Departure, Finished, Here, Lease, NoticeGiven, Polling
+from messaging.models import Presence, Resume, Stream
+from messaging.operations import close_room
 from messaging.protocol.errors import ProtocolError
 from tests.conftest import World
 
@@ -135,3 +136,48 @@ def test_a_return_cut_short_is_interrupted(world: World, phone: Device) -> None:
         presence.leave([Departure(phone.pk, 1)], Effects())
 
     assert list(Resume.objects.values_list("outcome", flat=True)) == ["interrupted"]
+
+
+# --- who polls hears of a closing -----------------------------------------------------------------------------------
+
+
+def poll(*polling: Polling) -> list[bool]:
+    with transaction.atomic():
+        return presence.poll(polling, Effects())
+
+
+def close_lobby() -> int:
+    lobby = Stream.objects.get(name="room:lobby")
+    close_room(lobby)
+    return lobby.pk
+
+
+def test_a_closing_is_told_once_to_who_polls(phone: Device) -> None:
+    poll(Polling(phone.pk))
+    close_lobby()
+
+    assert [poll(Polling(phone.pk)), poll(Polling(phone.pk))] == [[True], [False]]
+
+
+def test_a_closing_that_came_after_the_answer_was_read_is_told_at_the_next_pull(phone: Device) -> None:
+    poll(Polling(phone.pk))
+    close_lobby()
+    poll(Polling(phone.pk, told=[]))  # read before the closing, written down after it
+
+    assert [poll(Polling(phone.pk)), poll(Polling(phone.pk))] == [[True], [False]]
+
+
+def test_a_closing_that_the_answer_told_is_not_told_again(phone: Device) -> None:
+    poll(Polling(phone.pk))
+    lobby = close_lobby()
+    poll(Polling(phone.pk, told=[lobby]))
+
+    assert poll(Polling(phone.pk)) == [False]
+
+
+def test_of_two_pulls_in_one_batch_the_one_that_is_still_to_be_read_tells(phone: Device) -> None:
+    poll(Polling(phone.pk))
+    close_lobby()
+
+    assert poll(Polling(phone.pk, told=[]), Polling(phone.pk)) == [True, True]
+    assert poll(Polling(phone.pk)) == [False]
