@@ -1,8 +1,10 @@
-"""The application: HTTP through Django in one hop, WebSockets through Channels, a lifespan that drains."""
+"""The application: HTTP through Django in one hop, WebSockets through Channels, an end that drains."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from typing import Any
 
 import django
@@ -36,6 +38,20 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
+def drain_under_daphne() -> None:
+    """Daphne knows no lifespan: its reactor says when the process goes. Under other servers that never runs."""
+    reactor = sys.modules.get("twisted.internet.reactor")
+    if reactor is None:
+        return
+    from twisted.internet.defer import Deferred
+
+    def going() -> Any:
+        here = node.running()
+        return Deferred.fromFuture(asyncio.ensure_future(here.drain())) if here and here.loop else None
+
+    reactor.addSystemEventTrigger("before", "shutdown", going)
+
+
 async def unknown_socket(scope: Any, receive: Any, send: Any) -> None:
     """A WebSocket to an address where there is none: refused, not a traceback."""
     await send({"type": "websocket.close", "code": 4507})
@@ -49,4 +65,5 @@ async def sockets(scope: Any, receive: Any, send: Any) -> None:
     await (router if known else unknown_socket)(scope, receive, send)
 
 
+drain_under_daphne()
 application = ProtocolTypeRouter({"http": OneHopHandler(), "websocket": sockets, "lifespan": lifespan})
