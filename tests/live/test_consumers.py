@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from channels.testing import WebsocketCommunicator
 
 from apps_registry.models import Device
@@ -90,6 +91,32 @@ async def test_a_consumer_has_no_channel_of_its_own(node: Node, world: World, ph
     assert not hasattr(session.link, "channel_name")
     await device.disconnect()
     await node.detach()
+
+
+@pytest.mark.parametrize("origin", ["https://app.example.com", "http://[", "null"])
+async def test_a_page_that_is_not_listed_is_refused_and_the_log_says_which(
+    origin: str, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "meanwhile.sockets")
+    headers = [(b"host", b"push.example.com"), (b"origin", origin.encode())]
+    socket = WebsocketCommunicator(application, "/ws/device", headers=headers)
+
+    connected, code = await socket.connect()
+    await node.detach()
+
+    assert (connected, code) == (False, 4507)
+    assert repr(origin) in caplog.text
+
+
+async def test_the_servers_own_page_is_let_in(node: Node) -> None:
+    headers = [(b"host", b"push.example.com:8443"), (b"origin", b"https://push.example.com:8443")]
+    socket = WebsocketCommunicator(application, "/ws/device", headers=headers)
+
+    connected, _ = await socket.connect()
+    await socket.disconnect()
+    await node.detach()
+
+    assert connected
 
 
 async def test_a_bad_first_frame_is_answered_and_closed(node: Node) -> None:
