@@ -32,14 +32,19 @@ def new_secret() -> str:
 def create(*, service: Service, url: str, events: Collection[str], position: int) -> Webhook:
     """A webhook that hears from now on; of results: from behind a position of the service's feed."""
     Service.objects.select_for_update(no_key=True).get(pk=service.pk)
-    if Webhook.objects.filter(service=service).count() >= MOST_OF_A_SERVICE:
-        raise ValidationError({"url": f"A service has at most {MOST_OF_A_SERVICE} webhooks."})
+    check_number(service)
     row = Webhook(service=service, url=url, position=position, secret=new_secret(), **_flags(events))
     row.clean_fields(exclude={"service"})
     row.save(force_insert=True)
     row.refresh_from_db(fields=["created_at"])
     log.info("webhook created service=%s webhook=%s events=%s", service, row.public_id, ",".join(row.events))
     return row
+
+
+def check_number(service: Service) -> None:
+    """Raises ValidationError if the service has as many as it may."""
+    if Webhook.objects.filter(service=service).count() >= MOST_OF_A_SERVICE:
+        raise ValidationError({"url": f"A service has at most {MOST_OF_A_SERVICE} webhooks."})
 
 
 @transaction.atomic

@@ -16,7 +16,16 @@ from django.utils import timezone
 from apps_registry.models import Device
 from messaging.admin import looks
 from messaging.admin.results import PROBLEMS
-from messaging.models import AppStorage, Gap, Presence, PresenceState, Result, Subscription
+from messaging.models import (
+    AppStorage,
+    DeliveryState,
+    Gap,
+    Presence,
+    PresenceState,
+    Result,
+    Subscription,
+    WebhookDelivery,
+)
 
 RECENT = timedelta(hours=24)
 
@@ -30,7 +39,7 @@ class Figure(NamedTuple):
 
 
 def figures(request: HttpRequest) -> Iterator[Figure]:
-    """What the user may see. Six queries."""
+    """What the user may see. Seven queries."""
     since = timezone.now() - RECENT
     if request.user.has_perm("messaging.view_devicebacklog"):
         yield from _presence()
@@ -44,6 +53,9 @@ def figures(request: HttpRequest) -> Iterator[Figure]:
         failed = Result.objects.filter(reported_at__gte=since, status__in=PROBLEMS).count()
         address = _list("result", "status=problem&within=24h")
         yield Figure("failed results in 24 h", looks.number(failed), address, bool(failed))
+    if request.user.has_perm("messaging.view_webhookdelivery"):
+        dead = WebhookDelivery.objects.in_state(DeliveryState.DEAD).count()
+        yield Figure("webhook dead letters", looks.number(dead), _list("webhookdelivery", "state=dead"), bool(dead))
 
 
 def _presence() -> Iterator[Figure]:

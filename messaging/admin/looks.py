@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps_registry.models import Device
-from messaging.models import GapReason, PresenceState, ResultStatus, ResumeOutcome
+from messaging.models import DeliveryState, GapReason, PresenceState, ResultStatus, ResumeOutcome
 
 NOTHING = "–"
 
@@ -26,6 +26,11 @@ _TONES: dict[str, str] = {
     ResultStatus.REJECTED: "bad",
     ResultStatus.GAP: "mild",
     **dict.fromkeys(GapReason, "mild"),
+    DeliveryState.OPEN: "mild",
+    DeliveryState.DELIVERED: "good",
+    DeliveryState.DEAD: "bad",
+    "on": "good",
+    "off": "bad",
     "revoked": "bad",
     "falling behind": "bad",
 }
