@@ -18,8 +18,10 @@ from messaging.log import membership
 from messaging.log.append import Publication, Stored, append
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
+from messaging.models import Stream
 from messaging.protocol.errors import ProtocolError
 from tests import wiretap
+from tests import zoo as zoos
 
 wiretap.tap()
 
@@ -129,6 +131,18 @@ def stranger(world: World) -> Device:
     other = App.objects.create(name="other")
     MessageType.objects.create(app=other, name="turn", delivery=Delivery.EVERY)
     return world.device("phone", user="ann", rooms=("room:lobby",), app=other)
+
+
+@pytest.fixture
+def zoo(db: None) -> zoos.Zoo:
+    """Another app, for the tenant matrices: nothing of it is named anywhere else."""
+    return zoos.opened()
+
+
+@pytest.fixture
+def den(zoo: zoos.Zoo) -> Stream:
+    """The zoo's room, with a message and its result."""
+    return zoos.lived_in(zoo)
 
 
 @pytest.fixture
