@@ -21,6 +21,9 @@ logger = logging.getLogger("meanwhile.webhooks")
 #: How long it is remembered that something was delivered.
 DELIVERED_KEPT = timedelta(days=1)
 
+#: A change of presence is committed at most so long after the moment it bears.
+LATE = timedelta(seconds=5)
+
 _OF_SERVICE = " JOIN apps_registry_webhook w ON w.service_id = v.id AND w.disabled_at IS NULL AND w."
 
 
@@ -49,7 +52,11 @@ def note_presence(changes: Sequence[tuple[int, int]]) -> None:
 
 
 def note_missed_presence(webhook_id: int, since: datetime) -> None:
-    """What was told since then: for a webhook that was switched off. Inside the transaction that enables it."""
+    """What was told since then: for a webhook that was switched off. Inside the transaction that enables it.
+
+    A little more than that: what bears an earlier moment may have been committed later.
+    LIMIT: a transaction that is under way at this moment may be missed; the next change of its device is told.
+    """
     sql.run(
         "INSERT INTO messaging_webhookpresence (webhook_id, device_id, noted_at)"
         f" SELECT w.id, d.id, {sql.moment()} FROM apps_registry_webhook w"
@@ -58,7 +65,7 @@ def note_missed_presence(webhook_id: int, since: datetime) -> None:
         " WHERE w.id = %s AND w.presence ORDER BY d.id"
         " ON CONFLICT (webhook_id, device_id) DO UPDATE SET noted_at = excluded.noted_at",
         sql.stamp(sql.now()),
-        sql.stamp(since),
+        sql.stamp(since - LATE),
         webhook_id,
     )
 

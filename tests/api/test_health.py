@@ -9,10 +9,11 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from apps_registry import webhooks
 from apps_registry.models import Device
 from messaging.api import health
 from messaging.live.node import Node
-from messaging.models import Gap, Stream, Subscription
+from messaging.models import Feed, Gap, Stream, Subscription, WebhookDelivery
 from tests.conftest import World
 
 
@@ -101,6 +102,19 @@ def test_the_numbers_say_what_is_waiting(
     stream = Stream.objects.get(name="device:phone")
     Gap.objects.create(stream=stream, from_offset=1, to_offset=2, reason="expired", created_at=stream.created_at)
 
+    hook = webhooks.create(service=world.game, url="https://game.example.com/", events=["results"], position=2)
+    Feed.objects.create(service=world.game, head=9)
+    for number, died in enumerate([None, None, stream.created_at]):
+        WebhookDelivery.objects.create(
+            webhook=hook,
+            message_id=f"msg_{number}",
+            event="results",
+            created_at=stream.created_at,
+            next_attempt_at=stream.created_at,
+            failed_at=died,
+            body="{}",
+        )
+
     class Session:
         state = "background"
 
@@ -123,6 +137,10 @@ def test_the_numbers_say_what_is_waiting(
         'meanwhile_gap_messages{reason="purged"}': "0",
         "meanwhile_journal_waiting": "0",
         "meanwhile_wakeups_working": "1",
+        "meanwhile_webhook_deliveries_open": "2",
+        "meanwhile_webhook_deliveries_dead": "1",
+        "meanwhile_webhook_results_waiting": "7",
+        "meanwhile_webhooks_disabled": "0",
     }
     assert expected.items() <= numbers.items()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -18,6 +20,7 @@ from messaging.log.presence import Arrival, Departure, NoticeGiven
 from messaging.models import (
     FallenBehind,
     Message,
+    Presence,
     Stream,
     Subscription,
     WebhookDelivery,
@@ -118,6 +121,7 @@ def test_a_webhook_that_is_switched_off_notes_nothing_and_makes_up_for_it_when_i
     one = webhook(world.game, "presence")
     enter(phone)
     WebhookPresence.objects.all().delete()
+    Presence.objects.update(told_at=sql.now() - timedelta(minutes=1))
     webhooks.disable(webhook=one, reason="for a test")
     since = one.disabled_at
     assert since
@@ -232,6 +236,15 @@ def test_a_backlog_is_told_again_only_after_it_was_down_to_half_the_limit(
 
     assert (still, again) == (0, 1)
     assert len(told("backlog")) == 2
+
+
+def test_retention_by_command_looks_for_backlogs(world: World, phone: Device, soft: int) -> None:
+    webhook(world.game, "backlog")
+    publish(world, 5)
+
+    call_command("clean", stdout=io.StringIO())
+
+    assert len(told("backlog")) == 1
 
 
 def test_who_leaves_the_stream_is_no_longer_behind(world: World, phone: Device, soft: int) -> None:
