@@ -147,6 +147,28 @@ describe("losing it", () => {
     assert.equal(bench.do({ type: "closed", connection: bench.connection, code: 1006 }).timer("backoff"), 0);
   });
 
+  test("superseded by a hello of our own that was late, on a connection given up: back, once", () => {
+    const bench = new Bench().connect().do({ type: "timer", name: "welcome" }, 15_000).do({ type: "timer", name: "backoff" }, 500);
+    bench.do({ type: "opened", connection: bench.connection }).welcome();
+    const superseded = { type: "bye", code: "superseded", reason: "", reconnect: false, retry_after_ms: 0 };
+
+    bench.frame(superseded, 1_000);
+    assert.deepEqual(bench.states, ["waiting"]);
+    bench.do({ type: "timer", name: "backoff" }).do({ type: "opened", connection: bench.connection }).welcome();
+    bench.frame(superseded, 1_000);
+
+    assert.deepEqual(bench.states, ["closed"]);
+  });
+
+  test("superseded long after a connection was given up: by somebody else", () => {
+    const bench = new Bench().connect().do({ type: "timer", name: "welcome" }, 15_000).do({ type: "timer", name: "backoff" }, 500);
+    bench.do({ type: "opened", connection: bench.connection }).welcome();
+
+    bench.do({ type: "closed", connection: bench.connection, code: 4509, reason: "superseded" }, 10_000);
+
+    assert.deepEqual(bench.states, ["closed"]);
+  });
+
   for (const [code, why] of [[4500, "bad_token"], [4501, "not_the_protocol"], [4503, "forced_off"], [4507, "not_allowed"], [4509, "superseded"], [4999, "connection_lost"]]) {
     test(`${code} is final`, () => {
       const bench = new Bench().connect().welcome().do({ type: "closed", connection: 1, code });
@@ -182,7 +204,7 @@ describe("losing it", () => {
   test("everything that was timed is cancelled", () => {
     const bench = new Bench().connect().welcome().message(1).do({ type: "stop" });
 
-    assert.deepEqual(bench.of("cancel").map(({ name }) => name), ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff", "socket", "try"]);
+    assert.deepEqual(bench.of("cancel").map(({ name }) => name), ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff", "socket", "try", "return"]);
     assert.deepEqual(bench.states, ["closed"]);
   });
 });
@@ -349,6 +371,24 @@ describe("foreground and background", () => {
     bench.do({ type: "probe" }, 1_000);
     assert.equal(bench.of("open").length, 1);
     assert.equal(bench.of("close").length, 1);
+  });
+
+  test("back while an attempt to connect is young: it has its 3 s, and is begun anew", () => {
+    const bench = new Bench().do({ type: "token", connection: 1, token: "t" });
+
+    bench.do({ type: "probe" }, 2_000);
+    assert.equal(bench.timer("return"), 1_000);
+    bench.do({ type: "timer", name: "return" }, 1_000);
+
+    assert.equal(bench.of("open").length, 1);
+    assert.equal(bench.of("close").length, 1);
+  });
+
+  test("back while an attempt to connect is young: a welcome in time is taken", () => {
+    const bench = new Bench().connect().do({ type: "probe" }, 2_000).welcome();
+
+    assert.ok(bench.of("cancel").some(({ name }) => name === "return"));
+    assert.ok(["live", "resuming"].includes(bench.session.state));
   });
 
   test("back while waiting, where it would poll: the socket is worth an attempt first", () => {

@@ -25,10 +25,11 @@ const CLIENT = "meanwhile-js/1";
 const HELLO_ROOM = 4096 - 512; // a hello may have 4 KiB
 const WELCOME_WITHIN = 15_000;
 const QUIET = 60_000;
+const LATE_HELLO = 10_000; // one we gave up may still arrive: a server waits 5 s for it, and its answer takes its time
 const TOGETHER = 20; // receipts and results of so many ms go out as one frame a stream
 const PER_FRAME = 20; // ms a frame costs: at most 50 a second, where the server takes 100
 const LATEST_TOGETHER = 200;
-const TIMERS = ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff", "socket", "try"];
+const TIMERS = ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff", "socket", "try", "return"];
 /** Errors of frames that could not be read, so that the error cannot say which one it was. */
 const UNREAD = new Set(["bad_json", "too_deep", "too_large", "invalid"]);
 /** Errors of a pull after which no connection would be taken either. */
@@ -52,6 +53,8 @@ export class Session {
   #device = null;
   #token = null;
   #welcomed = false;
+  #greeted = false; // whether a hello went out on this connection
+  #unheard = -Infinity; // when we gave up a connection whose hello was not answered
   #lastId = 0;
   #retryAt = null;
   #flushAt = null;
@@ -159,6 +162,7 @@ export class Session {
   }
 
   #hello() {
+    this.#greeted = true;
     this.#presence.outbid(0);
     this.#emit({ effect: "save", stateSeq: this.#presence.seq });
     const { wanted: state, seq: state_seq } = this.#presence;
@@ -179,6 +183,7 @@ export class Session {
     this.#generation = frame.generation;
     this.#heartbeat = new Heartbeat(this.#now, frame.ping_interval_ms);
     this.#cancel("welcome");
+    this.#cancel("return");
     this.#timer("heartbeat", frame.ping_interval_ms);
     this.#timer("quiet", QUIET);
     this.#ways.welcomed(this.#way);
@@ -238,14 +243,22 @@ export class Session {
   #closed(code, reason) {
     const why = nameOfClose(code, reason) ?? (reason || "connection_lost");
     if (!this.#welcomed && !(code >= 4000 && code < 5000)) this.#ways.failed(this.#way); // those a server says
-    if (code >= FINAL && code < 5000) this.#end(why, { code });
+    if (code >= FINAL && code < 5000) this.#refused(why, { code });
     else this.#lost(why, { code });
   }
 
   #bye({ code, reason, reconnect, retry_after_ms: retryAfter }) {
     if (this.#polling && !this.#welcomed) this.#ways.failed("polling");
-    if (reconnect === false) this.#end(code, { reason });
+    if (reconnect === false) this.#refused(code, { reason });
     else this.#lost(code, { reason }, retryAfter);
+  }
+
+  /** For good; unless the connection that took over may be one of our own, given up, whose hello was late. Once each. */
+  #refused(why, detail) {
+    const own = why === "superseded" && this.#now - this.#unheard < LATE_HELLO;
+    this.#unheard = -Infinity;
+    if (own) this.#lost(why, detail);
+    else this.#end(why, detail);
   }
 
   /** Comes back by itself. */
@@ -279,7 +292,8 @@ export class Session {
   #drop() {
     this.#connection = this.#connections += 1;
     this.#giveUpTry();
-    this.#welcomed = false;
+    if (this.#greeted && !this.#welcomed) this.#unheard = this.#now;
+    this.#welcomed = this.#greeted = false;
     this.#heartbeat = null;
     this.#flushAt = null;
     this.#latestWaits = false;
@@ -350,8 +364,11 @@ export class Session {
   #await(patience) { this.#timer("heartbeat", this.#heartbeat.asks(this.#lastId, this.#now, patience)); }
 
   #return() {
-    if (this.#state === "connecting" && this.#now - this.#since >= PROBE) this.#drop(); // begun in another network, perhaps
-    else if (this.#state !== "waiting") return;
+    if (this.#state === "connecting") { // begun in another network, perhaps
+      const left = this.#since + PROBE - this.#now;
+      if (left > 0) return this.#timer("return", left);
+      this.#drop();
+    } else if (this.#state !== "waiting") return;
     this.#ways.hope();
     this.#connect();
   }
@@ -428,6 +445,7 @@ export class Session {
 
   #timers = {
     backoff: () => this.#connect(),
+    return: () => this.#return(),
     welcome: () => {
       if (this.#token !== null) this.#ways.failed(this.#way);
       this.#lost("no_welcome");
