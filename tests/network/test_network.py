@@ -1,6 +1,6 @@
 """A network that breaks between the SDK and the server: after it heals, everything is current within 30 s.
 
-SEED=7 pytest tests/network: one plan again. NETWORKS=300 pytest tests/network: more of them.
+SEED=7 pytest tests/network: one plan again (SEED="7 8": two). NETWORKS=300 pytest tests/network: more of them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.network.found import FOUND
 from tests.network.plan import KINDS, plan
 from tests.network.trip import Outcome, travel
 from tests.servers import DATABASE_URL, TYPES, Server
 
 NETWORKS = int(os.environ.get("NETWORKS", "10" if DATABASE_URL else "30"))
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else random.sample(range(10**6), NETWORKS)
+SEEDS = [int(seed) for seed in os.environ.get("SEED", "").split()]
+PLANS = [plan(seed) for seed in SEEDS or random.sample(range(10**6), NETWORKS)] + ([] if SEEDS else [*FOUND.values()])
 AT_ONCE = int(os.environ.get("AT_ONCE", "10"))
 
 
@@ -63,18 +65,16 @@ def slow(outcomes: list[Outcome]) -> list[tuple[float, int]]:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(90 + 8 * len(SEEDS))
+@pytest.mark.timeout(90 + 8 * len(PLANS))
 async def test_after_the_network_heals_everything_is_current_within_thirty_seconds(
     servers: list[Server], make_keys: Callable[[int], list[str]], tmp_path: Path
 ) -> None:
-    plans = [plan(seed) for seed in SEEDS]
-
-    outcomes = await travel(plans, servers=servers, keys=make_keys(len(plans)), at_once=AT_ONCE)
+    outcomes = await travel(PLANS, servers=servers, keys=make_keys(len(PLANS)), at_once=AT_ONCE)
 
     struck = sum((Counter(outcome.struck) for outcome in outcomes), Counter())
     slowest = ", ".join(f"{took:.1f} s (SEED={seed})" for took, seed in slow(outcomes))
-    print(f"{len(plans)} networks; slowest to be current: {slowest}; struck: {dict(struck)}")  # noqa: T201
+    print(f"{len(PLANS)} networks; slowest to be current: {slowest}; struck: {dict(struck)}")  # noqa: T201
     wrong = [kept(outcome, tmp_path) for outcome in outcomes if not outcome.fine]
     assert not wrong, "\n".join(wrong)
-    if len(plans) >= 30:  # so many meet everything; few requests have a body that is cut
-        assert set(KINDS) - (set() if len(plans) >= 100 else {"cut_in_body"}) <= set(struck)
+    if len(PLANS) >= 30:  # so many meet everything; few requests have a body that is cut
+        assert set(KINDS) - (set() if len(PLANS) >= 100 else {"cut_in_body"}) <= set(struck)
