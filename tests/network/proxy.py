@@ -34,18 +34,21 @@ class Proxy:
         self._ports = ports
         self._lasting: list[Fault] = []
         self._links: set[_Link] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
     async def open(self) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=HOLDS)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, limit=HOLDS)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def close(self) -> None:
         self._server.close()
-        for link in list(self._links):
-            link.end()
         await self._server.wait_closed()
+        while self._running:  # some may just be connecting
+            for link in list(self._links):
+                link.end()
+            await asyncio.wait(self._running, timeout=0.2)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
@@ -80,7 +83,12 @@ class Proxy:
 
     # --- connections -------------------------------------------------------------------------------------------------
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.suffers("cut", BOTH):
             self.met("cut", BOTH)
             writer.transport.abort()
