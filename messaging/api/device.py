@@ -65,8 +65,11 @@ class Pending(DeviceView):
         seconds = params.whole(request, "wait", least=1, most=LONGEST_WAIT)
         waited = waiting.has_waited(request._request)
         may_wait = seconds is not None and not asked.cursor and not waited
-        closing = _polls(device) if may_wait else False
         page = pending.page(device_id=device.pk, asked=asked)
+        # After the page: a closing before this was read, or makes it be read again; one after it ends the wait.
+        closing = _polls(device) if may_wait else False
+        if closing:
+            page = pending.page(device_id=device.pk, asked=asked)
         if waited:
             told = [entry.stream_id for entry in page.entries if entry.closed]
             node.current().journal.submit(Polling(device.pk, told))

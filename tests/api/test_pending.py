@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,6 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps_registry.models import Device
+from messaging import operations
+from messaging.api import waiting
 from messaging.live.node import Node
 from messaging.log import retention
 from messaging.log.effects import Effects
@@ -429,3 +433,27 @@ def test_a_page_is_counted_on_the_devices_session(idle_node: Node, phone: Device
 
     assert session.pages == 1
     idle_node.hub.sessions.clear()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("node")
+def test_a_closing_while_a_pull_that_may_wait_is_being_answered_is_told_by_it(phone: Device, phone_api: Caller) -> None:
+    room = Stream.objects.get(name="room:lobby")
+    closing = threading.Thread(target=close, args=(room,))
+
+    def closes_before_streams_are_read(execute: Any, sql: str, *rest: Any) -> Any:
+        if "messaging_subscription" in sql and closing.ident is None:
+            closing.start()
+            closing.join()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(closes_before_streams_are_read):
+        answer = phone_api.get(PENDING, wait=30)
+
+    assert answer.json()["streams"]["room:lobby"]["closed"] is True
+    assert waiting.left(answer) is None, "it would wait for news that it has"
+
+
+def close(room: Stream) -> None:
+    operations.close_room(room)
+    connection.close()
