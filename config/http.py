@@ -25,6 +25,8 @@ from messaging.api.waiting import Waiting
 from messaging.live import node
 from messaging.protocol.errors import ProtocolError
 
+HEALTH = frozenset({"/healthz", "/readyz"})
+
 
 class Answer(NamedTuple):
     status: int
@@ -38,6 +40,8 @@ class OneHopHandler(ASGIHandler):
     def __init__(self) -> None:
         self.load_middleware(is_async=False)
         self._pool = ThreadPoolExecutor(settings.MEANWHILE_HTTP_THREADS, thread_name_prefix="http")
+        #: Supervisors are answered also while all the others wait for the database: a restart would not mend it.
+        self._health = ThreadPoolExecutor(1, thread_name_prefix="health")
         #: Requests that wait for a thread, and pulls that wait for news.
         self._waiting = 0
         self._polls = 0
@@ -54,7 +58,7 @@ class OneHopHandler(ASGIHandler):
             await _problem(send, ProtocolError("unavailable"), retry_after=1)
             return
         try:
-            if self._waiting >= settings.MEANWHILE_HTTP_WAITING:
+            if self._waiting >= settings.MEANWHILE_HTTP_WAITING and scope["path"] not in HEALTH:
                 raise ProtocolError("overloaded")
             answer = await self._ask(scope, body)
             if answer.waiting:
@@ -72,7 +76,8 @@ class OneHopHandler(ASGIHandler):
         """The request in a thread, when one is free."""
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._respond, scope, body)
+            pool = self._health if scope["path"] in HEALTH else self._pool
+            return await asyncio.get_running_loop().run_in_executor(pool, self._respond, scope, body)
         finally:
             self._waiting -= 1
 

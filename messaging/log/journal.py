@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import answers, cursors, lineage, membership, presence, storage
+from messaging.log import answers, cursors, lineage, membership, presence, sql, storage
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
 from messaging.protocol.errors import ProtocolError
@@ -116,6 +116,9 @@ _HOLDS: dict[type[Any], tuple[tuple[type[Any], ...], Callable[[Sequence[Any]], N
     **dict.fromkeys(_DEVICES, (_DEVICES, _hold_devices)),
 }
 
+#: Seconds a transaction waits where somebody else has locked SQLite; it is tried twice. Whoever asked hears of it well
+#: before he gives up (api/edge.py: PATIENCE).
+PATIENCE = 3
 #: Where tests kill this process: after a commit, before anybody was told of it.
 _COMMITTED: dict[type[Any], str] = {
     answers.Request: "publish.after_commit",
@@ -274,6 +277,7 @@ class Journal:
         outcomes: list[Outcome] = [None] * len(batch)
         self._in_doubt = False
         if connection.connection is None:
+            sql.wait_for_locks(PATIENCE)
             # A new connection may lead to another history: looked at before any cursor moves on it.
             lineage.verify()
             self.verified = True

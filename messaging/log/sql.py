@@ -49,6 +49,12 @@ def lock_free(of: str) -> str:
     return f"{lock(of)} SKIP LOCKED" if is_postgres() else ""
 
 
+def wait_for_locks(seconds: float) -> None:
+    """How long this connection waits for SQLite's one writer. (PostgreSQL's row locks are held for milliseconds.)"""
+    if not is_postgres():
+        run(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+
+
 def octets(column: str) -> str:
     """SQL for the bytes of a text."""
     return f"octet_length({column})" if is_postgres() else f"length(CAST({column} AS BLOB))"
