@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make run     the server and its demo on http://127.0.0.1:8000 (another port: make run PORT=8001)"
 	@echo "make test    all tests, on SQLite and, where they are installed, on PostgreSQL and Redis"
-	@echo "make faults  kill -9 some hundred times, a hundred broken networks, and the audit (KILLS=1000 NETWORKS=300: more)"
+	@echo "make faults  hundreds of kill -9, broken networks and walks, on both engines (KILLS=1000 NETWORKS=300 WALKS=5000: more)"
 	@echo "make fuzz    the frame decoder under atheris, for a minute (TIME=3600: longer)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   how fast it is on this machine (also: bench-publish, bench-room, bench-storm)"
@@ -27,7 +27,8 @@ test: $(TESTABLE)
 	@PYTHON=$(BIN)/python tests/run.sh
 
 faults: $(TESTABLE)
-	@KILLS=$(or $(KILLS),200) NETWORKS=$(or $(NETWORKS),100) $(BIN)/python -m pytest -s tests/faults tests/network
+	@KILLS=$(or $(KILLS),200) NETWORKS=$(or $(NETWORKS),100) WALKS=$(or $(WALKS),1000) PYTHON=$(BIN)/python \
+	  tests/run.sh -s tests/faults tests/network
 
 fuzz: $(TESTABLE)
 	@$(PIP) atheris==3.0.0

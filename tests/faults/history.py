@@ -100,7 +100,7 @@ class Came:
 
 @dataclass(frozen=True, slots=True)
 class Stands:
-    """What the server says of a stream on a new connection, or when nothing is under way."""
+    """What the server says of a stream in its welcome, with which it answers the device's last Wants."""
 
     device: str
     stream: str

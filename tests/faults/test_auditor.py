@@ -57,6 +57,7 @@ GOOD: list[Event] = [
     # Killed with a message in its hands: it is handed over again, and that is no second time.
     Handed(PHONE, S, 2, "b"),
     Killed(PHONE),
+    Wants(PHONE, "foreground"),
     Came(PHONE, 2),
     Stands(PHONE, S, 0, 2, 3),
     *handled("b", "c", first=2),
@@ -104,6 +105,23 @@ def test_after_a_restore_the_device_is_told_and_goes_on() -> None:
     assert audit(history) == []
 
 
+def test_what_a_device_has_of_a_lost_history_it_may_handle_until_it_comes_back() -> None:
+    history = [
+        *BEGIN,
+        *published("a", "b"),
+        *handled("a"),
+        Restored(S, 0),
+        *handled("b", first=2),
+        *published("x"),
+        Came(PHONE, 1),
+        Told(PHONE, S, 1, 0, "reset"),
+        *handled("x"),
+        Settled(PHONE),
+    ]
+
+    assert audit(history) == []
+
+
 FORGED: dict[str, tuple[str, Sequence[Event]]] = {
     "a confirmed message never came": ("P2", [*BEGIN, *published("a", "b"), *handled("a"), Settled(PHONE)]),
     "a message was left out": ("P2", [*BEGIN, *published("a", "b"), *handled("b", first=2)]),
@@ -112,7 +130,10 @@ FORGED: dict[str, tuple[str, Sequence[Event]]] = {
     "a phantom": ("P1", [*BEGIN, *handled("never published")]),
     "two messages at one offset": ("P1", [*BEGIN, *published("a"), *published("b")]),
     "one message at two offsets": ("P2", [*BEGIN, *published("a"), Confirmed(S, "a", 2)]),
-    "a confirmed message is gone after a restart": ("P1", [*BEGIN, *published("a", "b"), Stands(PHONE, S, 0, 0, 1)]),
+    "a confirmed message is gone after a restart": (
+        "P1",
+        [*BEGIN, *published("a", "b"), Wants(PHONE, "foreground"), Stands(PHONE, S, 0, 0, 1)],
+    ),
     "more received than there is": ("P2", [*BEGIN, *published("a"), Stands(PHONE, S, 0, 9, 1)]),
     "a receipt counted as a result": ("P4", [*BEGIN, *published("a"), Stands(PHONE, S, 1, 1, 1)]),
     "a result before the handler returned": (
@@ -137,7 +158,14 @@ FORGED: dict[str, tuple[str, Sequence[Event]]] = {
     ),
     "a confirmed result was lost": (
         "P5",
-        [*BEGIN, *published("a", "b", "c"), *handled("a", "b", "c"), *DONE, Stands(PHONE, S, 2, 3, 3)],
+        [
+            *BEGIN,
+            *published("a", "b", "c"),
+            *handled("a", "b", "c"),
+            *DONE,
+            Wants(PHONE, "foreground"),
+            Stands(PHONE, S, 2, 3, 3),
+        ],
     ),
     "the service never heard": (
         "P5",
@@ -194,6 +222,20 @@ FORGED: dict[str, tuple[str, Sequence[Event]]] = {
     "something vanished without a gap": (
         "P2",
         [*BEGIN, *published("a", "b"), Removable(S, 1, 1, "expired"), *handled("b", first=2)],
+    ),
+    "a reset for nothing": ("P11", [*BEGIN, *published("a"), *handled("a"), Told(PHONE, S, 1, 0, "reset")]),
+    "lost history was handed over after the return": (
+        "P1",
+        [
+            *BEGIN,
+            *published("a", "b"),
+            *handled("a"),
+            Restored(S, 1),
+            Came(PHONE, 2),
+            *handled("b", first=2),
+            Asked("game", S, "x"),
+            Confirmed(S, "x", 2),
+        ],
     ),
     "lost history was passed off as current": (
         "P11",
