@@ -401,7 +401,7 @@ test("nothing is heard: ping, then give up and connect anew", async () => {
   assert.equal(phone.inspect().generation, 2);
 });
 
-test("a pull that is not answered in 10 s is given up, and asked for again", async () => {
+test("a pull that is not answered in 8 s is given up, and asked for again", async () => {
   const server = new FakeServer(PHONE);
   for (const turn of [1, 2, 3]) server.publish(PHONE, turn);
   let asked = 0;
@@ -409,7 +409,7 @@ test("a pull that is not answered in 10 s is given up, and asked for again", asy
   const { phone, clock, seen } = aPhone(server);
   await phone.start();
 
-  await clock.pass(9_000);
+  await clock.pass(7_000);
   assert.deepEqual(offsets(seen.messages), []);
   await clock.pass(2_000);
 

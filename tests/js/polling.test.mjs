@@ -616,14 +616,14 @@ describe("pages as frames", () => {
   });
 });
 
-test("results that are not answered in 10 s are posted again", async () => {
+test("results that are not answered in 8 s are posted again", async () => {
   const server = aServerBehindAProxy();
   let posted = 0;
   server.onResults = (signal) => ((posted += 1) === 1 ? silence(signal) : undefined);
   const { clock } = await aPhoneThatPolls(server);
 
   server.publish(PHONE, 1);
-  await clock.pass(9_000);
+  await clock.pass(7_000);
   assert.equal(server.stream(PHONE).processed, 0);
   await clock.pass(3_000);
 

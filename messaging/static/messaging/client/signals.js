@@ -1,8 +1,8 @@
 /** Waiting that may be given up. */
 import { MeanwhileError } from "./codes.js";
 
-/** Until an answer begins, and from there until all of it is there (ms). */
-const ANSWER_WITHIN = 10_000;
+/** Until an answer begins, and from there until all of it is there (ms). A pool may hold several connections that are dead. */
+const ANSWER_WITHIN = 8_000;
 const BODY_WITHIN = 30_000;
 
 /** A controller that is aborted with `signal`, too. @returns {{signal: AbortSignal, abort(): void, release(): void}} release it when done */
