@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from apps_registry import webhooks
@@ -22,10 +21,10 @@ async def test_a_server_notices_who_falls_behind(node: Node, world: World, phone
         for _ in range(3):
             world.publish("device:phone")
 
-    await asyncio.to_thread(fall_behind)
+    await node.reader.ask(fall_behind)
 
     await node.attach()
-    await asyncio.to_thread(until, lambda: FallenBehind.objects.exists(), "the round looked")
+    await node.reader.ask(lambda: until(FallenBehind.objects.exists, "the round looked"))
     await node.detach()
 
-    assert await WebhookEvent.objects.acount() == 1
+    assert await node.reader.ask(WebhookEvent.objects.count) == 1
