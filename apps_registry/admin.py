@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from apps_registry import services
+from apps_registry.errors import TooManyKeys
 from apps_registry.models import App, Device, MessageType, Scope, Service, ServiceKey
 
 
@@ -103,7 +104,11 @@ class ServiceAdmin(admin.ModelAdmin):
             self.message_user(request, "Choose one service.", messages.ERROR)
             return
         service = chosen.get()
-        _, text = services.create_key(service=service, scopes=scopes)
+        try:
+            _, text = services.create_key(service=service, scopes=scopes)
+        except TooManyKeys as error:
+            self.message_user(request, error.detail, messages.ERROR)
+            return
         self.message_user(request, f"New key of {service}, shown only now: {text}", messages.WARNING)
 
 

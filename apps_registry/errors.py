@@ -31,5 +31,17 @@ class BadKey(RegistryError):
     code = "bad_key"
 
 
+class UnknownKey(RegistryError):
+    code = "unknown_key"
+
+
+class TooManyKeys(RegistryError):
+    code = "too_many_keys"
+
+
+class LastKey(RegistryError):
+    code = "last_key"
+
+
 class WrongScope(RegistryError):
     code = "wrong_scope"

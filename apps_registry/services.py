@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps_registry import credentials, tokens
-from apps_registry.errors import BadKey, BadToken, DeviceRevoked, RegistryError
+from apps_registry.errors import BadKey, BadToken, DeviceRevoked, RegistryError, TooManyKeys
 from apps_registry.models import (
     App,
     Delivery,
@@ -38,6 +38,8 @@ from apps_registry.names import room_allowed as room_allowed
 
 ALL_SCOPES: tuple[str, ...] = (Scope.PUBLISH.value, Scope.READ.value, Scope.MANAGE.value)
 MOST_ROOMS = 1000
+#: Active keys of a service: as many as a replacement on several servers needs, few enough to know them all.
+MOST_KEYS = 10
 #: `last_used_at` is written at most so often: a busy key costs a read a request, not a write.
 LAST_USED_EVERY = dt.timedelta(minutes=1)
 
@@ -83,11 +85,22 @@ def create_service(*, app: App, name: str) -> Service:
     return _insert(Service(app=app, name=name))
 
 
+def register_service(*, app: App, name: str) -> tuple[Service, bool]:
+    """The service, and whether it is new. Idempotent."""
+    _check_fields(Service(app=app, name=name))
+    return Service.objects.get_or_create(app=app, name=name)
+
+
+@transaction.atomic
 def create_key(*, service: Service, scopes: Iterable[str]) -> tuple[ServiceKey, str]:
-    """A new key and its text, which can never be shown again. Older keys go on working."""
+    """A new key and its text, which can never be shown again. Older keys go on working. Raises TooManyKeys."""
     asked = set(scopes)
     if not asked or not asked <= set(ALL_SCOPES):
         raise ValidationError({"scopes": f"Say one or more of {', '.join(ALL_SCOPES)}."})
+    # Locked: two at once must not both be the last that may be.
+    Service.objects.select_for_update(no_key=True).get(pk=service.pk)
+    if ServiceKey.objects.filter(service=service, revoked_at=None).count() >= MOST_KEYS:
+        raise TooManyKeys(f"A service has at most {MOST_KEYS} keys that are not revoked.")
     new = credentials.make()
     ordered = [scope for scope in ALL_SCOPES if scope in asked]
     key = ServiceKey.objects.create(service=service, prefix=new.prefix, digest=new.digest, scopes=ordered)

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.db import transaction
 from django.db.models import ForeignKey, Model
 
-from apps_registry.models import App, Device, MessageType, Service, Webhook
+from apps_registry.models import App, Device, MessageType, Service, ServiceKey, Webhook
 from messaging.log import membership
 from messaging.models import Feed, Message, Result, Stream, WebhookDelivery
 
@@ -43,7 +43,7 @@ def opened() -> Zoo:
 
 
 def lived_in(zoo: Zoo) -> Stream:
-    """The zoo's room, with a message and its result, and a webhook with a dead letter."""
+    """The zoo's room, with a message and its result, a webhook with a dead letter, and a key."""
     stream = Stream.objects.get(app=zoo.app, name="room:den")
     Stream.objects.filter(pk=stream.pk).update(head=1)
     type = MessageType.objects.get(app=zoo.app, name="turn")
@@ -69,6 +69,7 @@ def lived_in(zoo: Zoo) -> Stream:
         detail="secret of the cub",
         reported_at=at,
     )
+    ServiceKey.objects.create(service=zoo.keeper, prefix="denkey", digest="-", scopes=["manage"])
     hook = Webhook.objects.create(service=zoo.keeper, public_id="wh_den", url="https://den.example.com/", results=True)
     WebhookDelivery.objects.create(
         webhook=hook, message_id="msg_den", event="results", created_at=at, next_attempt_at=at, failed_at=at, body="{}"

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps_registry.endpoints import LONGEST_URL
-from apps_registry.models import LONGEST_TTL, NAME, Delivery, OnFailure, Priority, Webhook
+from apps_registry.models import LONGEST_TTL, NAME, Delivery, OnFailure, Priority, Scope, Webhook
 from messaging.log.membership import History
 from messaging.protocol.names import MAX_OFFSET
 
@@ -77,6 +77,17 @@ class TypeChanges(serializers.Serializer[Any]):
 class TypeBody(TypeChanges):
     name = serializers.CharField(max_length=128)
     delivery = serializers.ChoiceField(choices=Delivery.values)
+
+
+class ServiceBody(serializers.Serializer[Any]):
+    service = serializers.CharField(max_length=128)
+
+
+class KeyBody(serializers.Serializer[Any]):
+    service = serializers.CharField(
+        max_length=128, required=False, help_text="Whose key it is. Not told: the calling service's."
+    )
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.values), allow_empty=False)
 
 
 class PurgeBody(serializers.Serializer[Any]):

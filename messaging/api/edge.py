@@ -52,9 +52,10 @@ class Edge(APIView):
 
 
 class ServiceView(Edge):
-    """For services: `Authorization: Bearer SERVICE_KEY`, scope read to look, `writing` to change."""
+    """For services: `Authorization: Bearer SERVICE_KEY`, scope `reading` to look, `writing` to change."""
 
     authentication_classes = (ServiceAuthentication,)
+    reading = Scope.READ
     writing = Scope.MANAGE
 
     def get_permissions(self) -> list[BasePermission]:
@@ -62,7 +63,7 @@ class ServiceView(Edge):
 
     @property
     def scope(self) -> Scope:
-        return Scope.READ if self.request.method in READING else self.writing
+        return self.reading if self.request.method in READING else self.writing
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers as s
 
-from apps_registry.models import Delivery, OnFailure, Priority, Webhook
+from apps_registry.models import Delivery, OnFailure, Priority, Scope, Webhook
 from messaging.models import DeliveryState, GapReason, PresenceState, ResultStatus, StreamKind
 
 #: What a device may say; what it is told has more (settings name the two apart).
@@ -405,3 +405,32 @@ class DeliveryAbout(Shape):
 class DeliveryList(Shape):
     items = DeliveryAbout(many=True)
     next = s.CharField(allow_null=True)
+
+
+class ServiceAbout(Shape):
+    service = s.CharField()
+    keys = s.IntegerField(help_text="Keys that are not revoked.")
+    created_at = s.DateTimeField()
+
+
+class ServiceList(Shape):
+    items = ServiceAbout(many=True)
+    next = s.CharField(allow_null=True)
+
+
+class KeyAbout(Shape):
+    prefix = s.CharField()
+    service = s.CharField()
+    scopes = s.ListField(child=s.ChoiceField(choices=Scope.values))
+    created_at = s.DateTimeField()
+    last_used_at = s.DateTimeField(allow_null=True, help_text="To the minute.")
+    revoked_at = s.DateTimeField(allow_null=True)
+
+
+class KeyList(Shape):
+    items = KeyAbout(many=True)
+    next = s.CharField(allow_null=True)
+
+
+class NewKey(KeyAbout):
+    key = s.CharField(help_text="Shown only now.")

@@ -12,6 +12,7 @@ from messaging.api import (
     metrics,
     results,
     schema,
+    service_accounts,
     service_messages,
     streams,
     types,
@@ -47,6 +48,10 @@ urlpatterns = [
     path("api/v1/webhooks/<str:webhook>/test", webhooks.Test.as_view()),
     path("api/v1/webhooks/<str:webhook>/deliveries", webhooks.Deliveries.as_view()),
     path("api/v1/webhooks/<str:webhook>/deliveries/<str:delivery>/retry", webhooks.Retry.as_view()),
+    path("api/v1/services", service_accounts.Services.as_view()),
+    path("api/v1/keys", service_accounts.Keys.as_view()),
+    path("api/v1/keys/<str:prefix>", service_accounts.OneKey.as_view()),
+    path("api/v1/keys/<str:prefix>/rotate", service_accounts.Rotate.as_view()),
     # For people and tools.
     path("api/schema", schema.Schema.as_view(), name="schema"),
     path("api/docs", schema.Docs.as_view(url_name="schema")),

@@ -24,9 +24,7 @@ from messaging.webhooks import control
 
 
 class WebhookView(ServiceView):
-    @property
-    def scope(self) -> Scope:
-        return Scope.MANAGE
+    reading = Scope.MANAGE
 
 
 class Webhooks(WebhookView):

@@ -10,6 +10,8 @@ import schemathesis
 
 #: Not to be undone: the phone's token is the devices' credential, the lobby and the tablet are named everywhere.
 KEPT = {
+    # The services' credential, and what there is to rotate.
+    "revoke_key": {os.environ["CONTRACT_KEY"].split("_")[1], os.environ["CONTRACT_SPARE"]},
     "revoke_device": {"phone", "tablet"},
     "close_stream": {"room:lobby"},
 }

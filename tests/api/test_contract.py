@@ -58,11 +58,16 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
         turns = [{"to": everywhere, "name": "turn", "data": {"n": n}} for n in range(3)]
         weather = {"to": everywhere, "name": "weather", "key": "berlin", "data": 21}
         assert http.post("/messages", json={"messages": [*turns, weather]}).is_success
+        http.post("/services", json={"service": "weather"})
+        key_of_weather = {"service": "weather", "scopes": ["read"]}
+        spare, old = (http.post("/keys", json=key_of_weather).json()["prefix"] for _ in range(2))
         webhooks = {operation: webhook(http) for operation in OF_WEBHOOKS}
     yield {
         "CONTRACT_WEBHOOKS": json.dumps(webhooks),
         "CONTRACT_BASE": server.base,
         "CONTRACT_KEY": key,
+        "CONTRACT_SPARE": spare,
+        "CONTRACT_OLD": old,
         "CONTRACT_TOKEN": made.json()["token"],
     }
     server.dispose()

@@ -72,6 +72,10 @@ CASES: dict[str, list[Case]] = {
         Case("GET", "types/growl", "read", named="unknown_name"),
         Case("PATCH", "types/growl", "manage", {"ttl": 5}, named="unknown_name"),
     ],
+    "services": [Case("GET", "services", "read"), Case("POST", "services", "manage", {"service": "newcomer"})],
+    "keys": [Case("GET", "keys", "manage"), Case("POST", "keys", "manage", {"scopes": ["manage"]})],
+    "keys/<str:prefix>": [Case("DELETE", "keys/denkey", "manage", named="unknown_key")],
+    "keys/<str:prefix>/rotate": [Case("POST", "keys/denkey/rotate", "manage", named="unknown_key")],
     "webhooks": [
         Case("GET", "webhooks", "manage"),
         Case("POST", "webhooks", "manage", {"url": "https://shop.example.com/", "events": ["results"]}),

@@ -167,6 +167,19 @@ async def test_listening_needs_the_scope_read(house: House, listen: Listen) -> N
     await ends(socket, 4507, "wrong_scope")
 
 
+async def test_a_key_revoked_over_http_ends_its_connections_within_five_seconds(
+    game_service: Service, listen: Listen
+) -> None:
+    made = (await game_service.http.post("/api/v1/keys", json={"scopes": ["read", "publish"]})).json()
+    socket, _ = await listen(key=made["key"], listen=["presence"])
+
+    revoked = await game_service.http.delete(f"/api/v1/keys/{made['prefix']}")
+
+    assert revoked.status_code == 204
+    async with asyncio.timeout(5):
+        await ends(socket, 4500, "bad_key")
+
+
 async def test_a_revoked_key_ends_its_connections(house: House, listen: Listen) -> None:
     key = await asyncio.to_thread(house.key_of, "read")
     socket, _ = await listen(key=key, listen=["results"])

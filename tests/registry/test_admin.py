@@ -9,7 +9,14 @@ from django.test import Client
 
 from apps_registry.errors import BadKey, BadToken
 from apps_registry.models import App, Device, MessageType, Service, ServiceKey
-from apps_registry.services import NewApp, authenticate_device, authenticate_key, issue_token
+from apps_registry.services import (
+    MOST_KEYS,
+    NewApp,
+    authenticate_device,
+    authenticate_key,
+    create_key,
+    issue_token,
+)
 
 KEY = re.compile(r"mw_[0-9a-z]{12}_[0-9A-Za-z]{43}")
 MODELS = [App, Service, ServiceKey, MessageType, Device]
@@ -174,3 +181,19 @@ def test_names_that_credentials_carry_cannot_be_changed(operator: Client, phone:
     phone.refresh_from_db()
     assert (phone.name, phone.user) == ("phone-1", "u1")
     assert 'name="name"' not in page(operator, App, f"{phone.app.pk}/change/")
+
+
+def test_a_service_with_as_many_keys_as_it_may_have_gets_no_other(operator: Client, game: NewApp) -> None:
+    for _ in range(MOST_KEYS - 1):
+        create_key(service=game.service, scopes=["read"])
+
+    shown = act(operator, Service, "new_key", game.service)
+
+    assert f"at most {MOST_KEYS} keys" in shown
+    assert ServiceKey.objects.count() == MOST_KEYS
+
+
+def test_an_operator_may_revoke_the_last_key(operator: Client, game: NewApp) -> None:
+    act(operator, ServiceKey, "revoke", ServiceKey.objects.get())
+
+    assert ServiceKey.objects.get().revoked_at is not None
