@@ -10,8 +10,8 @@ import schemathesis
 
 #: Not to be undone: the phone's token is the devices' credential, the lobby and the tablet are named everywhere.
 KEPT = {
-    # The services' credential, and what there is to rotate.
-    "revoke_key": {os.environ["CONTRACT_KEY"].split("_")[1], os.environ["CONTRACT_SPARE"]},
+    # The services' credential.
+    "revoke_key": {os.environ["CONTRACT_KEY"].split("_")[1]},
     "revoke_device": {"phone", "tablet"},
     "close_stream": {"room:lobby"},
 }
@@ -29,13 +29,13 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> b
 
 @schemathesis.hook
 def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict[str, Any]) -> dict[str, Any]:
-    """Drawn requests name what there is (the systematic ones do not): a webhook for each operation, since some take
-    theirs away.
+    """Drawn requests name what there is (the systematic ones do not): a webhook or key for each operation, since some
+    take theirs away.
     """
-    webhooks: dict[str, dict[str, str]] = json.loads(os.environ["CONTRACT_WEBHOOKS"])
+    named: dict[str, dict[str, str]] = json.loads(os.environ["CONTRACT_NAMED"])
     operation = context.operation.definition.raw.get("operationId") if context.operation else None
-    if path_parameters and operation in webhooks:
-        return {**path_parameters, **{n: v for n, v in webhooks[operation].items() if n in path_parameters}}
+    if path_parameters and operation in named:
+        return {**path_parameters, **{n: v for n, v in named[operation].items() if n in path_parameters}}
     return path_parameters
 
 

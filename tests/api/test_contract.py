@@ -61,13 +61,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
         http.post("/services", json={"service": "weather"})
         key_of_weather = {"service": "weather", "scopes": ["read"]}
         spare, old = (http.post("/keys", json=key_of_weather).json()["prefix"] for _ in range(2))
-        webhooks = {operation: webhook(http) for operation in OF_WEBHOOKS}
+        named = {operation: webhook(http) for operation in OF_WEBHOOKS}
+        named |= {"rotate_key": {"prefix": spare}, "revoke_key": {"prefix": old}}
     yield {
-        "CONTRACT_WEBHOOKS": json.dumps(webhooks),
+        "CONTRACT_NAMED": json.dumps(named),
         "CONTRACT_BASE": server.base,
         "CONTRACT_KEY": key,
-        "CONTRACT_SPARE": spare,
-        "CONTRACT_OLD": old,
         "CONTRACT_TOKEN": made.json()["token"],
     }
     server.dispose()
