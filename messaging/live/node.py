@@ -265,7 +265,7 @@ class Node:
         if self.connections.common:
             await self.reader.ask(lambda: self.connections.settle(everything=True))
         for session in self.hub.sessions.values():
-            self.journal.submit(presence.Lease(session.device_id, session.generation))
+            self.journal.submit(presence.Lease(session.device_id, session.generation, session.state))
         for device in list(self.hub.watching):
             self.journal.submit(presence.Polling(device))
         effects = Effects()

@@ -85,7 +85,7 @@ VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
     presence.NoticeGiven: presence.notice,
     presence.Finished: _quiet(presence.finish),
     presence.Polling: presence.poll,
-    presence.Lease: _quiet(presence.renew),
+    presence.Lease: presence.renew,
     presence.Departure: _leave,
     storage.AddUp: _add_up,
 }

@@ -217,21 +217,32 @@ def hold(devices: Collection[int]) -> None:
 
 
 class Lease(Struct):
-    """A connection that was heard of."""
+    """A connection that was heard of, and its state; "" leaves what is known."""
 
     device_id: int
     generation: int
+    state: str = ""
 
 
-def renew(held: Sequence[Lease]) -> None:
-    """Renews the leases of connections that were heard of."""
-    source = sql.rows("r", id="bigint", generation="bigint")
-    sql.run(
-        f"UPDATE messaging_presence SET last_seen = {sql.moment()} FROM {source}"
-        " WHERE messaging_presence.device_id = r.id AND messaging_presence.generation = r.generation",
-        sql.stamp(sql.now()),
-        sql.packed((h.device_id, h.generation) for h in held),
+def renew(held: Sequence[Lease], effects: Effects) -> list[None]:
+    """Renews the leases of connections that were heard of. Inside a transaction.
+
+    One that ran out all the same (the database was away for longer) had the device taken for offline: no more.
+    """
+    source = sql.rows("r", id="bigint", generation="bigint", state="text")
+    now, packed = sql.stamp(sql.now()), sql.packed((h.device_id, h.generation, h.state) for h in held)
+    mine = "messaging_presence.device_id = r.id AND messaging_presence.generation = r.generation"
+    sql.run(f"UPDATE messaging_presence SET last_seen = {sql.moment()} FROM {source} WHERE {mine}", now, packed)
+    back = sql.run(
+        f"UPDATE messaging_presence SET state = r.state, changed_at = {sql.moment()} FROM {source}"
+        f" WHERE {mine} AND messaging_presence.state = 'offline' AND r.state <> '' RETURNING device_id",
+        now,
+        packed,
     )
+    came = {device for (device,) in back}
+    whereabouts.tell_now(came, effects)
+    online.count_now(came)
+    return [None] * len(held)
 
 
 class Polling(Struct):

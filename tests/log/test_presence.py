@@ -110,10 +110,24 @@ def test_a_lease_that_ran_out_is_offline_and_a_renewed_one_is_not(world: World, 
     enter(tablet)
     Presence.objects.update(last_seen="2020-01-01T00:00:00Z")
     with transaction.atomic():
-        presence.renew([Lease(tablet.pk, 1)])
+        presence.renew([Lease(tablet.pk, 1, "foreground")], Effects())
 
     assert presence.expire(Effects(), lease=60) == 1
     assert (state(phone)[0], state(tablet)[0]) == ("offline", "foreground")
+
+
+def test_who_was_taken_for_offline_while_the_database_was_away_is_there_again(world: World, phone: Device) -> None:
+    enter(phone)
+    Presence.objects.update(last_seen="2020-01-01T00:00:00Z")
+    presence.expire(Effects(), lease=60)
+
+    with transaction.atomic():
+        presence.renew([Lease(phone.pk, 0, "background"), Lease(phone.pk, 1)], Effects())
+    before = state(phone)[0]
+    with transaction.atomic():
+        presence.renew([Lease(phone.pk, 1, "background")], Effects())
+
+    assert (before, state(phone)[0]) == ("offline", "background")
 
 
 def test_the_timeline_has_a_row_for_each_return(world: World, phone: Device) -> None:
