@@ -168,6 +168,8 @@ class Session:
         for way in list(self.ways.values()):
             while items := self._take(way):
                 for item in items:
+                    if self.window.room <= 0:
+                        break
                     batch.add(way, item)
                 if self.link.blocked:
                     break

@@ -63,6 +63,7 @@ class Place:
         self,
         *,
         window: int = 4,
+        max_bytes: int = 10**6,
         ring: int = 8,
         mode: str = "replay",
         processed: int = 0,
@@ -82,7 +83,7 @@ class Place:
             app_id=1,
             here=Here(1, "foreground", 1, [self.entry]),
             mode=mode,
-            window=Window(max_count=window, max_bytes=10**6),
+            window=Window(max_count=window, max_bytes=max_bytes),
             fetch=lambda way, after, upto: self.reads.append((way, after, upto)),
         )
         self.way = self.session.add(self.stream, self.entry)

@@ -91,6 +91,17 @@ def test_in_pull_mode_the_live_path_begins_after_the_cut() -> None:
     assert place.link.told() == [6, 7]
 
 
+def test_the_window_is_bounded_by_bytes_also_within_one_batch() -> None:
+    place = Place(window=64, ring=64, max_bytes=2 * len(Place.item(1).text))
+
+    place.deliver(place.commit(9))
+
+    assert place.link.told() == [1, 2]
+    place.session.ack("room:x", 1)
+    place.session.pump()
+    assert place.link.told() == [1, 2, 3]
+
+
 def test_the_window_does_not_wait_for_what_the_pull_owns() -> None:
     place = Place(mode="pull", window=2)
     place.deliver(place.commit(2))
