@@ -190,11 +190,15 @@ class Session:
         if way.held or way.fetching or room <= 0 or way.drained:
             return None
         items = way.stream.recent(way.lane.next, room)
+        now = time.time()
         # By this machine's clock it may be past its time: the database, whose clock counts, says so or sends it.
-        if items is None or items[0].expires <= time.time():
-            items = None
+        if items is None or items[0].expires <= now:
             way.fetching = True
             self._fetch(way, way.lane.next - 1, way.stream.head)
+            return None
+        for place, item in enumerate(items):
+            if item.expires <= now:
+                return items[:place]
         return items
 
     def fetched(self, way: Way, found: Range) -> None:

@@ -68,6 +68,23 @@ def test_an_expired_message_of_the_ring_is_a_gap_by_the_databases_word() -> None
     assert [frame["type"] for frame in place.link.take() if frame["type"] != "caught_up"] == ["gap", "message"]
 
 
+def test_an_expired_message_among_others_of_the_ring_is_not_sent_with_them() -> None:
+    place = Place()
+    appended = place.commit(3)
+    appended.items[1] = appended.items[1]._replace(expires=1.0)
+    place.expired = {2}
+
+    place.deliver(appended)
+    place.answer_read()
+
+    assert [frame["type"] for frame in place.link.frames if frame["type"] != "caught_up"] == [
+        "message",
+        "gap",
+        "message",
+    ]
+    assert place.link.told() == [1, 2, 3]
+
+
 def test_a_blocked_transport_costs_a_cursor_and_no_memory() -> None:
     place = Place(window=100)
     place.link.blocked = True
