@@ -21,6 +21,7 @@ NAME = RegexValidator(
 )
 
 LONGEST_TTL = 3650 * 86400
+MOST_ROOM_RATE = 1_000_000
 
 
 def new_signing_key() -> str:
@@ -46,7 +47,7 @@ class App(models.Model):
         "room rate (messages/s)",
         null=True,
         blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_ROOM_RATE)],
         help_text="What a room takes a second; beyond, messages of low priority are shed first. Empty: unbounded.",
     )
     storage_limit = models.PositiveBigIntegerField(

@@ -81,6 +81,14 @@ def rotate_signing_key(*, app: App) -> None:
     log.warning("signing key rotated app=%s", app.name)
 
 
+def set_room_rate(*, app: App, room_rate: int | None) -> None:
+    """Messages a second that each of the app's rooms takes; None: unbounded. From the next publish on."""
+    app.room_rate = room_rate
+    _check_fields(app)
+    app.save(update_fields=["room_rate"])
+    log.info("room rate set app=%s rate=%s", app.name, room_rate)
+
+
 def create_service(*, app: App, name: str) -> Service:
     return _insert(Service(app=app, name=name))
 

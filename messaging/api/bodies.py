@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps_registry.endpoints import LONGEST_URL
-from apps_registry.models import LONGEST_TTL, NAME, Delivery, OnFailure, Priority, Scope, Webhook
+from apps_registry.models import LONGEST_TTL, MOST_ROOM_RATE, NAME, Delivery, OnFailure, Priority, Scope, Webhook
 from messaging.log.membership import History
 from messaging.protocol.names import MAX_OFFSET
 
@@ -77,6 +77,16 @@ class TypeChanges(serializers.Serializer[Any]):
 class TypeBody(TypeChanges):
     name = serializers.CharField(max_length=128)
     delivery = serializers.ChoiceField(choices=Delivery.values)
+
+
+class AppChanges(serializers.Serializer[Any]):
+    room_rate = serializers.IntegerField(
+        min_value=1,
+        max_value=MOST_ROOM_RATE,
+        required=False,
+        allow_null=True,
+        help_text="Messages a second that a room takes; beyond, the less important ones are shed. Null: unbounded.",
+    )
 
 
 class ServiceBody(serializers.Serializer[Any]):

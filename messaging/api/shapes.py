@@ -434,3 +434,21 @@ class KeyList(Shape):
 
 class NewKey(KeyAbout):
     key = s.CharField(help_text="Shown only now.")
+
+
+class AppLimits(Shape):
+    publish = s.IntegerField(help_text="Messages times streams a second, per key.")
+    bytes = s.IntegerField(help_text="Of `data`, times streams, a second.")
+    read = s.IntegerField(help_text="Requests a second, per key.")
+    manage = s.IntegerField(help_text="Requests a second, per key.")
+    device = s.IntegerField(help_text="Requests a second, per device.")
+    connections = s.IntegerField(help_text="Open sockets.")
+    storage = s.IntegerField(allow_null=True, help_text="Bytes that may be stored. Null: unbounded.")
+
+
+class AppAbout(Shape):
+    app = s.CharField()
+    room_rate = s.IntegerField(allow_null=True)
+    stored = s.IntegerField(help_text="Bytes, as of the last second.")
+    limits = AppLimits()
+    created_at = s.DateTimeField()

@@ -4,6 +4,7 @@ from django.urls import path
 
 from messaging.api import (
     acks,
+    app,
     device,
     devices,
     health,
@@ -48,6 +49,7 @@ urlpatterns = [
     path("api/v1/webhooks/<str:webhook>/test", webhooks.Test.as_view()),
     path("api/v1/webhooks/<str:webhook>/deliveries", webhooks.Deliveries.as_view()),
     path("api/v1/webhooks/<str:webhook>/deliveries/<str:delivery>/retry", webhooks.Retry.as_view()),
+    path("api/v1/app", app.OwnApp.as_view()),
     path("api/v1/services", service_accounts.Services.as_view()),
     path("api/v1/keys", service_accounts.Keys.as_view()),
     path("api/v1/keys/<str:prefix>", service_accounts.OneKey.as_view()),

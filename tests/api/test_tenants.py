@@ -72,6 +72,7 @@ CASES: dict[str, list[Case]] = {
         Case("GET", "types/growl", "read", named="unknown_name"),
         Case("PATCH", "types/growl", "manage", {"ttl": 5}, named="unknown_name"),
     ],
+    "app": [Case("GET", "app", "read"), Case("PATCH", "app", "manage", {"room_rate": 5})],
     "services": [Case("GET", "services", "read"), Case("POST", "services", "manage", {"service": "newcomer"})],
     "keys": [Case("GET", "keys", "manage"), Case("POST", "keys", "manage", {"scopes": ["manage"]})],
     "keys/<str:prefix>": [Case("DELETE", "keys/denkey", "manage", named="unknown_key")],
