@@ -41,7 +41,7 @@ def drop_database(url: str, made: str) -> None:
 class Server:
     """One process of an installation: folder, environment, and the process while it runs.
 
-    On PostgreSQL `prepare` makes it a database of its own, on the server of DATABASE_URL in its environment or in ours.
+    On PostgreSQL `provide_database` makes it one of its own, on the server of DATABASE_URL: its environment's or ours.
     """
 
     folder: Path
@@ -71,11 +71,15 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def prepare(self) -> str:
-        """Migrates and makes an app; → its service key."""
+    def provide_database(self) -> None:
+        """An empty one of its own."""
         self.made_at = self.environment.get("DATABASE_URL", DATABASE_URL)
         if self.made_at:
             self.environment = {**self.environment, "DATABASE_URL": make_database(self.made_at)}
+
+    def prepare(self) -> str:
+        """Migrates and makes an app; → its service key."""
+        self.provide_database()
         self.manage("migrate", "-v0")
         types = [part for one in TYPES for part in ("--type", one)]
         made = json.loads(self.manage("create_app", "demo", *types, "--json"))
@@ -87,7 +91,7 @@ class Server:
         return replace(self, port=0, process=None)
 
     def dispose(self) -> None:
-        """Stops, and drops the database that `prepare` made."""
+        """Stops, and drops the database that was made for it."""
         self.stop()
         if self.made_at:
             drop_database(self.made_at, self.environment["DATABASE_URL"])

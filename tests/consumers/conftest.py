@@ -54,6 +54,11 @@ class House:
             f"services.revoke_key(key=models.ServiceKey.objects.get(prefix='{prefix}'))"
         )
 
+    def new_app(self, command: str) -> str:
+        """`create_app NAME …`, under a name that nobody else has; → the JSON it prints."""
+        create, name, *options = command.split()
+        return self.servers[0].manage(create, f"{name}-{next(_numbers)}", *options, "--json")
+
     def delete_device(self, name: str) -> None:
         """As the admin does."""
         self._shell(f"from apps_registry.models import Device; Device.objects.filter(name='{name}').delete()")
