@@ -108,33 +108,50 @@ def _told(moved: Sequence[tuple[int, _Cursor]]) -> list[_Row]:
         sql.stamp(sql.now()),
         sql.packed((place, c.stream_id, c.before, c.processed) for place, (_, c) in enumerate(moved)),
     )
-    named = report_to({type for _, _, type, *_ in stored})
+    told = told_of({type for _, _, type, *_ in stored})
     expired: dict[int, list[int]] = defaultdict(list)
+    unasked: dict[int, set[int]] = defaultdict(set)
     recipients: dict[int, list[tuple[int, Sequence[int | None]]]] = defaultdict(list)
     for place, offset, type, service, late in stored:
-        recipients[place].append((offset, named.get(type) or (service,)))
+        recipients[place].append((offset, told[type].services or (service,)))
         if late:
             expired[place].append(offset)
+        if not told[type].of_success:
+            unasked[place].add(offset)
     return [
         (service, device, cursor.stream_id, part)
         for place, (device, cursor) in enumerate(moved)
-        for service, part in rules.attributed(rules.outdated(cursor.parts, expired[place]), recipients[place])
+        for service, part in rules.attributed(
+            rules.outdated(cursor.parts, expired[place]), recipients[place], unasked.get(place, ())
+        )
     ]
 
 
-def report_to(types: set[int]) -> dict[int, list[int]]:
-    """The services a type names, where it names any; else the publisher hears."""
+class Told(Struct):
+    """What a type says about who hears of its messages' results."""
+
+    #: Whether of successes, too; of failures, rejections and gaps always.
+    of_success: bool
+    #: The services it names; none: the publisher hears.
+    services: list[int] = field(default_factory=list)
+
+
+def told_of(types: set[int]) -> dict[int, Told]:
+    """Who hears of messages of these types. One query."""
+    found: dict[int, Told] = {}
     if not types:
-        return {}
-    named: dict[int, list[int]] = defaultdict(list)
+        return found
     marks = ",".join(["%s"] * len(types))
-    for type, service in sql.run(
-        "SELECT messagetype_id, service_id FROM apps_registry_messagetype_report_to"
-        f" WHERE messagetype_id IN ({marks}) ORDER BY service_id",
+    for type, required, service in sql.run(
+        "SELECT t.id, t.result_required, r.service_id FROM apps_registry_messagetype t"
+        " LEFT JOIN apps_registry_messagetype_report_to r ON r.messagetype_id = t.id"
+        f" WHERE t.id IN ({marks}) ORDER BY r.service_id",
         *types,
     ):
-        named[type].append(service)
-    return named
+        told = found.setdefault(type, Told(bool(required)))
+        if service is not None:
+            told.services.append(service)
+    return found
 
 
 def feed_positions(counts: dict[int, int]) -> dict[int, int]:

@@ -217,10 +217,10 @@ def _tell_services(
     effects: Effects,
 ) -> None:
     """A result `gap` per run and device that will not get it."""
-    named = cursors.report_to({type for _, _, type in missed})
+    told = cursors.told_of({type for _, _, type in missed})
     offsets: dict[int, list[int]] = defaultdict(list)
     for offset, service, type in missed:
-        for recipient in named.get(type) or (service,):
+        for recipient in told[type].services or (service,):
             if recipient is not None:
                 offsets[recipient].append(offset)
     cursors.write_results(

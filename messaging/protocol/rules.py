@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 EVERY, LATEST, TRANSIENT = "every", "latest", "transient"
@@ -146,20 +146,26 @@ def outdated(parts: Sequence[Segment], expired: Sequence[int]) -> list[Segment]:
 
 
 def attributed(
-    parts: Sequence[Segment], recipients: Sequence[tuple[int, Sequence[int | None]]]
+    parts: Sequence[Segment],
+    recipients: Sequence[tuple[int, Sequence[int | None]]],
+    unasked: Collection[int] = (),
 ) -> list[tuple[int | None, Segment]]:
     """Who hears of what: each service gets the runs of its own offsets, each offset once.
 
     recipients: (offset, services) in order, only of messages that are stored; both inputs in offset order.
+    unasked: offsets whose success nobody is told (their types require no result).
     """
     found: list[tuple[int | None, Segment]] = []
     open_runs: dict[int | None, tuple[int, int]] = {}
     index = 0
     for part in parts:
         open_runs.clear()
+        untold = unasked if part.status == "processed" else ()
         while index < len(recipients) and recipients[index][0] <= part.upto:
             offset, services = recipients[index]
             index += 1
+            if offset in untold:
+                continue
             for service in services:
                 run = open_runs.get(service)
                 if run and run[1] == offset - 1:

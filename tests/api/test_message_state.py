@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from apps_registry.models import Device
+from apps_registry.models import Device, MessageType
 from messaging.api import telling
 from messaging.log import retention
 from messaging.log.effects import Effects
@@ -131,3 +131,16 @@ def test_an_offset_that_never_was_is_not_found(game_api: Caller, world: World, o
 @pytest.mark.parametrize("path", ["/api/v1/messages/room:nowhere/1", "/api/v1/messages/lobby/1"])
 def test_a_stream_that_is_not_there_is_unknown(game_api: Caller, path: str) -> None:
     assert problem(game_api.get(path)) == (404, "unknown_stream")
+
+
+def test_what_a_type_without_results_succeeded_in_is_processed_all_the_same(
+    game_api: Caller, world: World, phone_api: Caller
+) -> None:
+    MessageType.objects.filter(name="turn").update(result_required=False)
+    world.publish("room:lobby")
+    phone_api.post("/api/v1/results", {"stream": "room:lobby", "upto": 1})
+
+    told = states(game_api.get(f"{LOBBY}/1"))[0]
+
+    assert told == {"device": "phone", "state": "processed", "received": True, "processed": True}
+    assert not Result.objects.exists()

@@ -165,3 +165,48 @@ def test_a_receipt_above_the_head_counts_as_the_head(world: World, phone: Device
         cursors.receive([Receipt(world.entry(phone).subscription_id, upto=50, version=50)])
 
     assert (world.entry(phone).received, world.entry(phone).latest_received) == (3, 0)
+
+
+def test_of_a_type_that_requires_no_result_only_what_went_wrong_is_told(world: World, phone: Device) -> None:
+    MessageType.objects.filter(name="gift").update(result_required=False)
+    for name in ("turn", "gift", "turn", "gift", "gift"):
+        world.publish("device:phone", name)
+    special = {
+        2: Segment(2, 2, value='"thanks"'),
+        4: Segment(4, 4, "failed", "KeyError"),
+        5: Segment(5, 5, "rejected", "full"),
+    }
+
+    saved = advance(Report(phone.pk, "device:phone", 5, special=special))
+
+    assert saved == [Saved("device:phone", 5)]
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 1, "processed", ""),
+        (2, "device:phone", 3, 3, "processed", ""),
+        (3, "device:phone", 4, 4, "failed", "KeyError"),
+        (4, "device:phone", 5, 5, "rejected", "full"),
+    ]
+    assert Feed.objects.get(service=world.game).head == 4
+
+
+def test_of_a_type_that_requires_no_result_what_expired_is_told(world: World, phone: Device) -> None:
+    MessageType.objects.filter(name="gift").update(result_required=False)
+    world.publish("device:phone", "gift")
+    world.publish("device:phone", "gift")
+    Message.objects.filter(offset=2).update(expires_at="2020-01-01T00:00:00Z")
+
+    advance(Report(phone.pk, "device:phone", 2))
+
+    assert feed(world.game) == [(1, "device:phone", 2, 2, "gap", "expired")]
+
+
+def test_a_type_that_requires_no_result_and_names_services_tells_them_failures(world: World, phone: Device) -> None:
+    gift = MessageType.objects.get(name="gift")
+    gift.report_to.set([world.weather])
+    MessageType.objects.filter(pk=gift.pk).update(result_required=False)
+    world.publish("device:phone", "gift")
+    world.publish("device:phone", "gift")
+
+    advance(Report(phone.pk, "device:phone", 2, special={2: Segment(2, 2, "failed", "KeyError")}))
+
+    assert (feed(world.game), feed(world.weather)) == ([], [(1, "device:phone", 2, 2, "failed", "KeyError")])
