@@ -9,8 +9,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from apps_registry.models import App, MessageType, Service
-from apps_registry.services import authenticate_key, set_type
+from apps_registry.models import App, MessageType, Service, ServiceKey
+from apps_registry.services import MOST_KEYS, authenticate_key, create_key, set_type
+from messaging.demo.content import APP
 from messaging.models import Stream
 
 pytestmark = pytest.mark.django_db
@@ -130,3 +131,14 @@ def test_without_the_flag_it_says_that_the_page_will_not_be_shown(settings) -> N
     settings.MEANWHILE_DEMO = False
 
     assert "MEANWHILE_DEMO=1" in run()
+
+
+def test_demo_traffic_says_when_its_service_has_all_its_keys() -> None:
+    run()
+    service = Service.objects.filter(app__name=APP).order_by("pk").first()
+    assert service
+    while ServiceKey.objects.filter(service=service, revoked_at=None).count() < MOST_KEYS:
+        create_key(service=service, scopes=["publish"])
+
+    with pytest.raises(CommandError, match=f"at most {MOST_KEYS} keys"):
+        call_command("demo-traffic")

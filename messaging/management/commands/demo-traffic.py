@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps_registry.errors import TooManyKeys
 from apps_registry.models import MessageType, Scope, Service
 from apps_registry.services import create_key, revoke_key
 from messaging.demo.content import APP, ROOM
@@ -41,7 +42,10 @@ class Command(BaseCommand):
             )
         if not 0 < options["rate"] <= 100_000:
             raise CommandError("--rate is above 0 and at most 100000.")
-        key, text = create_key(service=service, scopes=[Scope.PUBLISH])
+        try:
+            key, text = create_key(service=service, scopes=[Scope.PUBLISH])
+        except TooManyKeys as error:
+            raise CommandError(f"{service}: {error}") from None
         try:
             sent = asyncio.run(traffic(text, names, options))
         except KeyboardInterrupt:
