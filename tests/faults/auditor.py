@@ -137,6 +137,7 @@ class Auditor:
         for (_, stream), reader in self._readers.items():
             if stream == event.stream:
                 reader.unaware = True
+                reader.missed.clear()  # a purge, or what had expired, may be undone with it
                 reader.owes_reset = reader.owes_reset or reader.stored > event.head
                 reader.saved = reader.asked_saved = reader.asked_head = 0
                 reader.asked_at.clear()
