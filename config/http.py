@@ -20,7 +20,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
-from messaging.api import waiting
+from messaging.api import problems, waiting
 from messaging.api.waiting import Waiting
 from messaging.live import node
 from messaging.protocol.errors import ProtocolError
@@ -102,6 +102,8 @@ class OneHopHandler(ASGIHandler):
         set_script_prefix(scope.get("root_path") or "/")
         signals.request_started.send(sender=self.__class__, scope=scope)
         request, failed = self.create_request(scope, io.BytesIO(body))
+        if failed is not None and problems.for_programs(scope["path"]):
+            failed = problems.response(ProtocolError("invalid", "The request's line is not UTF-8."))
         response: HttpResponseBase = failed or self.get_response(request)
         content = b"".join(response)  # type: ignore[arg-type]
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]

@@ -7,5 +7,6 @@ urlpatterns = [
     path("", include("messaging.demo.urls")),
 ]
 
+handler400 = "messaging.api.problems.bad_request"
 handler404 = "messaging.api.problems.not_found"
 handler500 = "messaging.api.problems.server_error"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 
 from messaging.api.edge import answer
+from messaging.api.problems import only_looked_at
 from messaging.live import node
 from messaging.log import durability, sql
 from messaging.log.presence import Lease
@@ -19,13 +19,13 @@ from messaging.protocol.errors import ProtocolError
 PATIENCE = 3
 
 
-@require_safe
+@only_looked_at
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process lives. Asks nothing else: a restart would not mend a database."""
     return answer({"status": "ok"})
 
 
-@require_safe
+@only_looked_at
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 if this process can take publishes, else 503. `degraded`: it can, but its wake-ups reach no other process."""
     checks = {"database": _database(), "journal": _journal(), "durability": _durability(), "draining": _draining()}

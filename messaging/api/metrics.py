@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 
+from messaging.api.problems import only_looked_at
 from messaging.live import node
 from messaging.log import sql
 from messaging.models import AppStorage, GapReason, PresenceState
@@ -17,7 +17,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = [state for state in PresenceState.values if state != PresenceState.OFFLINE]
 
 
-@require_safe
+@only_looked_at
 def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse("".join([*_process(), *_database(), *_webhooks()]), content_type=CONTENT_TYPE)
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, ValidationError
+from django.core.exceptions import (
+    DisallowedHost,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    ValidationError,
+)
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 
 from apps_registry.errors import RegistryError
@@ -22,6 +31,8 @@ logger = logging.getLogger("meanwhile.api")
 MEDIA_TYPE = "application/problem+json"
 #: Seconds after which what was refused for the moment may be tried again.
 RETRY_AFTER = 1
+#: Programs ask here: what goes wrong is a problem. Elsewhere people get a page.
+_PROGRAMS = ("/api/", "/ws/", "/healthz", "/readyz", "/metrics")
 
 #: DRF's own words to ours, where the exception says no more than its status.
 _BY_STATUS = {
@@ -78,6 +89,8 @@ def _as_error(exc: Exception) -> ProtocolError | None:
             return ProtocolError("not_found")
         case RequestDataTooBig():
             return ProtocolError("too_large")
+        case DisallowedHost():
+            return ProtocolError("bad_host")
         case SuspiciousOperation():
             return ProtocolError("invalid")
         case DatabaseError() | InterfaceError():
@@ -103,15 +116,51 @@ def _sentences(said: Any) -> Any:
     )
 
 
+def for_programs(path: str) -> bool:
+    return path.startswith(_PROGRAMS)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler400: a problem where programs ask, a page elsewhere."""
+    if for_programs(request.path_info):
+        return response(_as_error(exception) or ProtocolError("invalid"))
+    return defaults.bad_request(request, exception)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler404: a problem below /api/, a page elsewhere."""
-    if request.path_info.startswith("/api/"):
+    """handler404, likewise."""
+    if for_programs(request.path_info):
         return response(ProtocolError("not_found"))
     return defaults.page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500, likewise. Django has logged it."""
-    if request.path_info.startswith("/api/"):
+    if for_programs(request.path_info):
         return response(ProtocolError("internal"))
     return defaults.server_error(request)
+
+
+def only_looked_at(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Decorates a view without credentials: GET and HEAD, and a problem for what else programs try."""
+
+    @csrf_exempt
+    @wraps(view)
+    def looked_at(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        refusal = response(ProtocolError("method_not_allowed"))
+        refusal["Allow"] = "GET, HEAD"
+        return refusal
+
+    return looked_at
+
+
+@csrf_exempt
+def upgrade_required(request: HttpRequest) -> HttpResponse:
+    """Where sockets begin, for a request that came without `Upgrade`: most often a proxy has dropped it."""
+    detail = "Open a WebSocket here. If you did, a proxy in between probably dropped the header Upgrade."
+    refusal = response(ProtocolError("upgrade_required", detail))
+    refusal["Upgrade"] = "websocket"
+    refusal["Connection"] = "Upgrade"
+    return refusal

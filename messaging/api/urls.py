@@ -11,6 +11,7 @@ from messaging.api import (
     memberships,
     message_state,
     metrics,
+    problems,
     results,
     schema,
     service_accounts,
@@ -60,4 +61,7 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
+    # What comes here with `Upgrade` never gets as far as Django (config/asgi.py).
+    path("ws/device", problems.upgrade_required),
+    path("ws/service", problems.upgrade_required),
 ]

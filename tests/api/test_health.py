@@ -14,6 +14,7 @@ from apps_registry.models import Device
 from messaging.api import health
 from messaging.live.node import Node
 from messaging.models import Feed, Gap, Stream, Subscription, WebhookDelivery
+from tests.api.callers import problem
 from tests.conftest import World
 
 
@@ -158,6 +159,11 @@ def test_the_numbers_are_written_as_prometheus_reads_them(idle_node: Node) -> No
         ), line
 
 
-def test_they_are_only_looked_at(idle_node: Node) -> None:
-    for path in ("/healthz", "/readyz", "/metrics"):
-        assert Client().post(path).status_code == 405
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_they_are_only_looked_at(path: str, method: str, idle_node: Node) -> None:
+    # As it is outside of tests, where Django's own answer would be a page on cookies.
+    answer = Client(enforce_csrf_checks=True).generic(method, path)
+
+    assert problem(answer) == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD"

@@ -7,7 +7,13 @@ import logging
 from typing import Any
 
 import pytest
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, ValidationError
+from django.core.exceptions import (
+    DisallowedHost,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    ValidationError,
+)
 from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpResponse
 from django.test import Client
@@ -60,6 +66,7 @@ def problem_of(answer: HttpResponse) -> tuple[int, str]:
         (Http404(), (404, "not_found")),
         (PermissionDenied(), (403, "not_allowed")),
         (RequestDataTooBig(), (413, "too_large")),
+        (DisallowedHost(), (400, "bad_host")),
         (SuspiciousOperation(), (400, "invalid")),
         (OperationalError("gone"), (503, "unavailable")),
         (IntegrityError("twice"), (503, "unavailable")),
@@ -176,6 +183,47 @@ def test_a_body_sent_in_chunks_is_read(node: object, world: World) -> None:
 @pytest.mark.django_db
 def test_an_address_that_is_not_there_is_a_problem_below_api(path: str) -> None:
     assert problem(Client().get(path)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/me", "/api/nothing", "/healthz", "/ws/device"])
+@pytest.mark.django_db
+def test_a_host_name_that_is_not_the_servers_is_a_problem(path: str) -> None:
+    answer = Client().get(path, headers={"Host": "evil.example.com"})
+
+    assert problem(answer) == (400, "bad_host")
+    assert b"evil" not in answer.content
+
+
+@pytest.mark.django_db
+def test_people_get_a_page_about_it() -> None:
+    answer = Client().get("/admin/", headers={"Host": "evil.example.com"})
+
+    assert (answer.status_code, answer["Content-Type"]) == (400, "text/html; charset=utf-8")
+
+
+def test_an_address_that_is_not_utf_8_is_a_problem() -> None:
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/me", "query_string": b"a=\xff", "headers": []}
+
+    answer = OneHopHandler()._respond(scope, b"")
+
+    assert (answer.status, json.loads(answer.content)["code"]) == (400, "invalid")
+    assert (b"content-type", b"application/problem+json") in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/ws/device", "/ws/service"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_a_socket_address_without_a_socket_says_what_is_missing(path: str, method: str) -> None:
+    answer = Client(enforce_csrf_checks=True).generic(method, path)
+
+    assert (answer.status_code, answer.headers["Upgrade"], answer.headers["Connection"]) == (
+        426,
+        "websocket",
+        "Upgrade",
+    )
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    if method != "HEAD":
+        assert problem(answer) == (426, "upgrade_required")
+        assert "a proxy" in answer.json()["detail"]
 
 
 @pytest.mark.django_db
