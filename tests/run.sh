@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: on SQLite in one process, then what touches the database again on PostgreSQL and Redis with two processes.
+# All tests: on SQLite in one process, and beside that what touches the database on PostgreSQL and Redis with two processes.
 # Arguments go to pytest. PostgreSQL and Redis are the tests' own, unless DATABASE_URL and REDIS_URL name others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,11 +29,19 @@ else
   echo "Left out, the tests on PostgreSQL and Redis: $missing"
 fi
 
-failed=0
-"$python" -m pytest "$@" || failed=$?
+# Both passes at once: they wait more than they compute. What the second says is shown when the first is through.
+failed=0 second=
 if [ ${#engines[@]} -gt 0 ]; then
-  echo "And again on PostgreSQL and Redis:"
   # Left out: what touches no database, and what brings its own engines.
-  "${engines[@]}" "$python" -m pytest -m "not browser" --ignore=tests/protocol --ignore=tests/engines "$@" || failed=$?
+  VAR_DIR=$folder/second "${engines[@]}" "$python" -m pytest -m "not browser" --ignore=tests/protocol --ignore=tests/engines "$@" \
+    >"$folder/second.log" 2>&1 &
+  second=$!
+  trap 'kill "$second" 2>/dev/null; wait "$second"; rm -rf "$folder"' EXIT
+fi
+"$python" -m pytest "$@" || failed=$?
+if [ -n "$second" ]; then
+  wait "$second" || failed=$?
+  echo "And on PostgreSQL and Redis:"
+  cat "$folder/second.log"
 fi
 exit $failed

@@ -220,10 +220,14 @@ def main(command: list[str]) -> int:
     if not command:
         print(missing())  # noqa: T201
         return 1 if missing() else 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A shell has its background jobs ignore it, and a child would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with both() as (postgres, channel):
         environment = {**os.environ, "DATABASE_URL": postgres.url, "REDIS_URL": channel.url}
-        return subprocess.run(command, env=environment, check=False).returncode
+        running = subprocess.Popen(command, env=environment)
+        # As by Ctrl-C: then the tests end the servers they have started.
+        signal.signal(signal.SIGTERM, lambda *_: running.send_signal(signal.SIGINT))
+        return running.wait()
 
 
 if __name__ == "__main__":
