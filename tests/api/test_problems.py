@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -23,10 +25,12 @@ from apps_registry.errors import BadKey, DeviceRevoked, TokenExpired
 from apps_registry.models import Device
 from config.http import OneHopHandler
 from messaging.api import problems
+from messaging.api.urls import urlpatterns
 from messaging.log import pending
 from messaging.protocol.codes import CODES
 from messaging.protocol.errors import ProtocolError
-from tests.api.callers import Caller, problem, service_caller
+from tests.api.callers import Caller, device_caller, problem, service_caller
+from tests.api.test_tenants import ALL, Case, title
 from tests.conftest import World
 
 
@@ -276,3 +280,53 @@ class TestOtherOrigins:
         answer = Client().options("/api/v1/messages", headers={"Origin": self.ORIGIN})
 
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
+#: Bodies as they should not come.
+CONTENTS = [
+    ("application/json", b"{"),
+    ("application/json", b"7"),
+    ("application/json; charset=\xff", b"[]"),
+    ("multipart/form-data", b"x"),
+    ("multipart/form-data; boundary=x", b"--x\r\n"),
+    ("application/x-www-form-urlencoded", b"a=b"),
+    ("nonsense", b"\xff"),
+    ("", b""),
+]
+
+
+def is_an_answer_for_programs(caller: Caller, method: str, path: str, kind: str, body: bytes) -> None:
+    """Not a fault of the server; and if it is a refusal, a problem."""
+    client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    answer = client.generic(method, path, body, content_type=kind, headers=caller.headers)
+    asked = f"{method} {path} {kind} {body!r}: {answer.status_code} {answer.content!r}"
+    assert answer.status_code < 500, asked
+    if answer.status_code >= 400:
+        assert answer.headers["Content-Type"] == "application/problem+json", asked
+        if method != "HEAD":
+            problem(answer)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("idle_node")
+def test_no_method_without_a_credential_is_answered_by_a_page() -> None:
+    routes = [str(one.pattern) for one in urlpatterns if str(one.pattern).startswith("api/")]
+    addresses = [re.sub(r"<int:\w+>", "1", re.sub(r"<str:\w+>", "room:x", route)) for route in routes]
+
+    for path, method in itertools.product(addresses, METHODS):
+        is_an_answer_for_programs(Caller(), method, f"/{path}", "text/plain", b"x")
+
+
+@pytest.mark.parametrize("case", ALL, ids=title)
+@pytest.mark.usefixtures("idle_node")
+def test_no_body_and_no_method_is_answered_by_a_page(case: Case, world: World, phone: Device) -> None:
+    caller = device_caller(phone) if case.by == "device" else service_caller(world.game)
+    path = f"/api/v1/{case.path}"
+
+    for method in METHODS:
+        if method not in {one.method for one in ALL if one.path == case.path}:
+            is_an_answer_for_programs(caller, method, path, "text/plain", b"x")
+    if case.body is not None:
+        for kind, body in CONTENTS:
+            is_an_answer_for_programs(caller, case.method, path, kind, body)
