@@ -14,6 +14,7 @@ from django.conf import settings
 from apps_registry.errors import RegistryError
 from messaging.consumers.connection import Connection
 from messaging.live import node
+from messaging.protocol import wire
 from messaging.protocol.bucket import Bucket
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.frames import FrameError
@@ -108,7 +109,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
     async def _first(self, message: Any) -> bool:
         """Whether the first frame let somebody in."""
         text = message.get("text")
-        if not text or len(text) > MAX_HELLO:
+        if text is None or wire.octets(text) > MAX_HELLO:
             self.link.bye("hello_expected", detail=f"A text frame of at most {MAX_HELLO} bytes.")
             return False
         try:
@@ -135,10 +136,10 @@ class SocketConsumer(AsyncWebsocketConsumer):
             return
         text = message.get("text")
         try:
-            if not text:
+            if text is None:
                 raise FrameError("invalid", "Frames are text.")
             limit = settings.MEANWHILE_MAX_FRAME
-            if len(text) > limit or (not text.isascii() and len(text.encode(errors="surrogatepass")) > limit):
+            if wire.octets(text) > limit:
                 raise FrameError("too_large", f"A frame has at most {limit} bytes.")
             self.frame(text)
         except ProtocolError as error:

@@ -43,8 +43,9 @@ class Batch:
         """The next message of a way: from here on its window holds it."""
         text = wire.again(item.text) if item.offset <= way.received else item.text
         self._texts.append(text)
-        self._size += len(text)
-        way.lane.sent(item.offset, len(text))
+        size = wire.octets(text)
+        self._size += size
+        way.lane.sent(item.offset, size)
         if self._size > FRAME:
             self.send()
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from msgspec import Struct
 
 from messaging.log import sql
+from messaging.protocol import wire
 
 #: What a message or a value costs besides its `data`: many small ones fill a disk as well as a few large ones.
 OVERHEAD = 100
@@ -22,7 +23,7 @@ MOST = 10_000
 
 def size_of(payload: str) -> int:
     """What a message or a value with this JSON text takes."""
-    return OVERHEAD + (len(payload) if payload.isascii() else len(payload.encode()))
+    return OVERHEAD + wire.octets(payload)
 
 
 def size_in_sql(column: str) -> str:

@@ -20,6 +20,11 @@ def dumps(value: Any) -> str:
     return _encode(value).decode()
 
 
+def octets(text: str) -> int:
+    """Bytes of the text in UTF-8. Bounds are in bytes; ASCII, which most text is, says so without being looked at."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
 def instant(moment: datetime) -> str:
     """`2026-11-22T10:00:00.000Z`"""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

@@ -48,6 +48,15 @@ async def test_a_hello_above_4_kib_is_refused(phone: Phone) -> None:
     await ends(socket, 4501, "hello_expected")
 
 
+async def test_the_4_kib_of_a_hello_are_bytes(phone: Phone) -> None:
+    socket = await phone.dial()
+    await socket.send_text(
+        json.dumps({"type": "hello", "token": phone.token, "client": "ü" * 2000}, ensure_ascii=False)
+    )
+
+    await ends(socket, 4501, "hello_expected")
+
+
 async def test_the_newest_connection_of_a_device_wins(phone: Phone, game_service: Service) -> None:
     older, _ = await phone.connect()
     newer, welcome = await phone.connect()
@@ -74,6 +83,7 @@ async def test_two_connections_that_fight_are_slowed_down(phone: Phone, house: H
 @pytest.mark.parametrize(
     ("text", "code"),
     [
+        ("", "bad_json"),
         ("{", "bad_json"),
         ('{"type":"ack","stream":"a","stream":"b","upto":1}', "bad_json"),
         ('{"type":"results","upto":NaN}', "bad_json"),

@@ -119,6 +119,17 @@ def test_the_window_is_bounded_by_bytes_also_within_one_batch() -> None:
     assert place.link.told() == [1, 2, 3]
 
 
+def test_the_bound_of_the_window_is_in_bytes_and_not_in_characters() -> None:
+    place = Place(window=64, ring=64, max_bytes=2000)
+    appended = place.commit(9)
+    for number, item in enumerate(appended.items):
+        appended.items[number] = item._replace(text=item.text.replace('"t"', '"' + "\N{SNOWMAN}" * 400 + '"'))
+
+    place.deliver(appended)
+
+    assert place.link.told() == [1, 2]
+
+
 def test_the_window_does_not_wait_for_what_the_pull_owns() -> None:
     place = Place(mode="pull", window=2)
     place.deliver(place.commit(2))
