@@ -237,3 +237,22 @@ def test_demo_traffic_publishes_at_a_rate_and_revokes_its_key(house: House, phon
     # Every type of the app in turn; some are `latest` or transient.
     assert 5 <= int(house._shell(f"from messaging.models import Stream; print({stream}.head)")) < 20
     assert house._shell(keys) == before
+
+
+async def test_a_failing_handler_of_what_has_no_results_does_not_end_the_device(
+    house: House, phone: Phone, backend: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: Any) -> None:
+        raise ValueError("no colour")
+
+    running = Running(house, phone, tmp_path, weather=fail, chat=fail)
+    async with asyncio.timeout(DEADLINE):
+        await running.device.connected.wait()
+
+    for name in ("weather", "chat", "turn"):
+        await backend.publish(phone.stream, name, 1)
+
+    assert await running.got(1) == [1]
+    await running.stop()
+    logged = [record.getMessage() for record in caplog.records if record.name == "meanwhile_client"]
+    assert sorted(logged) == [f"the handler of {name} failed in {phone.stream}" for name in ("chat", "weather")]

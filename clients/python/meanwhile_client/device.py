@@ -84,7 +84,7 @@ class Device:
     """`device = Device(url, token, {"turn": on_turn})`, then `await device.run()`.
 
     handlers: by message type, for messages, `latest` values and transient ones alike; what one returns goes to the
-    service as the result's value, what it raises as a `failed` result. A message without a handler counts as processed.
+    service as the result's value, what it raises as a `failed` result (of `latest` and transient ones there are no results: it is logged). A message without a handler counts as processed.
     token: the device token, or an async function that gets a fresh one from your back end.
     """
 
@@ -225,11 +225,11 @@ class Device:
         elif kind == "gap":
             await self._gap(Gap(frame["stream"], frame["from"], frame["to"], frame["reason"]))
         elif kind == "latest":
-            await self._call(Latest(**_known(Latest, frame)))
+            await self._pass_on(Latest(**_known(Latest, frame)))
             self._versions[frame["stream"]] = frame["version"]
             self._news.set()
         elif kind == "transient":
-            await self._call(Transient(**_known(Transient, frame)))
+            await self._pass_on(Transient(**_known(Transient, frame)))
         elif kind == "joined":
             self._begin([frame])
         elif kind == "left":
@@ -270,6 +270,13 @@ class Device:
             log.warning("the value returned for %s %d is not reported: %s", message.stream, message.offset, error)
             return
         place.values.append({"offset": message.offset, "value": value})
+
+    async def _pass_on(self, what: Latest | Transient) -> None:
+        """Nobody is told what became of these: what a handler raises is for the app's log, and the device goes on."""
+        try:
+            await self._call(what)
+        except Exception:
+            log.exception("the handler of %s failed in %s", what.name, what.stream)
 
     async def _call(self, what: Message | Latest | Transient) -> Any:
         handler = self._handlers.get(what.name)
