@@ -12,6 +12,18 @@ from messaging.log.membership import History
 from messaging.protocol.names import MAX_OFFSET
 
 
+class Text(serializers.CharField):
+    """A JSON string as it came: a number is not turned into one, and nothing is trimmed off."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class HistoryBody(serializers.Serializer[Any]):
     """What a newcomer gets of a room's past. Not told: what the room says, else what is published from now on."""
 
@@ -37,20 +49,30 @@ class RoomBody(serializers.Serializer[Any]):
 
 
 class DeviceBody(serializers.Serializer[Any]):
-    device = serializers.CharField(max_length=128, validators=[NAME])
-    user = serializers.CharField(max_length=128, allow_blank=True, required=False, validators=[NAME])
-    platform = serializers.CharField(max_length=64, allow_blank=True, required=False)
+    device = Text(max_length=128, validators=[NAME])
+    user = Text(
+        max_length=128,
+        allow_blank=True,
+        allow_null=True,
+        required=False,
+        validators=[NAME],
+        help_text="Null or not told: nobody.",
+    )
+    platform = Text(max_length=64, allow_blank=True, required=False)
     streams = serializers.ListField(
-        child=serializers.CharField(max_length=160), max_length=1000, required=False, help_text="Rooms it is put into."
+        child=Text(max_length=160), max_length=1000, required=False, help_text="Rooms it is put into."
     )
     history = HistoryBody(required=False, help_text="Of the rooms in `streams` that it is new in.")
     rooms = serializers.ListField(
-        child=serializers.CharField(max_length=160),
+        child=Text(max_length=160),
         max_length=1000,
         required=False,
         allow_null=True,
         help_text="Rooms it may join besides, e.g. room:live-*. Not told: what it may now.",
     )
+
+    def validate_user(self, told: str | None) -> str:
+        return told or ""
 
 
 class TypeChanges(serializers.Serializer[Any]):
@@ -68,14 +90,14 @@ class TypeChanges(serializers.Serializer[Any]):
     result_required = serializers.BooleanField(required=False)
     on_failure = serializers.ChoiceField(choices=OnFailure.values, required=False)
     report_to = serializers.ListField(
-        child=serializers.CharField(max_length=128),
+        child=Text(max_length=128),
         required=False,
         help_text="Services that hear the results. Empty: the one that published.",
     )
 
 
 class TypeBody(TypeChanges):
-    name = serializers.CharField(max_length=128)
+    name = Text(max_length=128)
     delivery = serializers.ChoiceField(choices=Delivery.values)
 
 
@@ -90,13 +112,11 @@ class AppChanges(serializers.Serializer[Any]):
 
 
 class ServiceBody(serializers.Serializer[Any]):
-    service = serializers.CharField(max_length=128)
+    service = Text(max_length=128)
 
 
 class KeyBody(serializers.Serializer[Any]):
-    service = serializers.CharField(
-        max_length=128, required=False, help_text="Whose key it is. Not told: the calling service's."
-    )
+    service = Text(max_length=128, required=False, help_text="Whose key it is. Not told: the calling service's.")
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.values), allow_empty=False)
 
 

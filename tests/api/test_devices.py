@@ -35,6 +35,15 @@ def test_a_registered_device_can_speak(game_api: Caller) -> None:
     assert Caller(said["token"]).get("/api/v1/me").json()["user"] == "u1"
 
 
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_a_device_of_nobody_is_registered(game_api: Caller, nobody: str | None) -> None:
+    game_api.post(DEVICES, {"device": "d1", "user": "u1"})
+
+    said = game_api.post(DEVICES, {"device": "d1", "user": nobody}).json()
+
+    assert (said["user"], said["streams"]) == ("", ["device:d1"])
+
+
 def test_the_same_device_again_keeps_its_cursors(game_api: Caller, world: World) -> None:
     first = game_api.post(DEVICES, {"device": "d1", "user": "u1"}).json()
     world.publish("device:d1")
@@ -55,6 +64,16 @@ def test_the_same_device_again_keeps_its_cursors(game_api: Caller, world: World)
         {"device": "a b"},
         {"device": "x" * 129},
         {"device": None},
+        {"device": 5},
+        {"device": True},
+        {"device": "d1\n"},
+        {"device": " d1"},
+        {"device": "d1", "user": 7},
+        {"device": "d1", "user": "u1\n"},
+        {"device": "d1", "streams": [5]},
+        {"device": "d1", "streams": ["room:lobby "]},
+        {"device": "d1", "rooms": ["room:lobby\n"]},
+        {"device": "d1", "platform": 5},
         {"device": {"a": 1}},
         {"device": "d1", "user": "a/b"},
         {"device": "d1", "platform": "x" * 65},
@@ -76,9 +95,9 @@ def test_a_bad_name_is_told_by_the_member_it_stands_in(game_api: Caller) -> None
     assert set(answer.json()["errors"]) == {"device", "user"}
 
 
-def test_a_stream_of_no_kind_is_unknown(game_api: Caller) -> None:
-    assert problem(game_api.post(DEVICES, {"device": "d1", "streams": ["lobby"]})) == (404, "unknown_stream")
-    assert not Device.objects.exists()
+@pytest.mark.parametrize("stream", ["lobby", "room:lobby ", "room:lobby\n"])
+def test_a_stream_of_no_kind_is_unknown(game_api: Caller, stream: str) -> None:
+    assert problem(game_api.post(DEVICES, {"device": "d1", "streams": [stream]})) == (404, "unknown_stream")
 
 
 def test_the_refusal_names_the_member(game_api: Caller) -> None:
