@@ -71,7 +71,6 @@ def test_the_same_device_again_keeps_its_cursors(game_api: Caller, world: World)
         {"device": "d1", "user": 7},
         {"device": "d1", "user": "u1\n"},
         {"device": "d1", "streams": [5]},
-        {"device": "d1", "streams": ["room:lobby "]},
         {"device": "d1", "rooms": ["room:lobby\n"]},
         {"device": "d1", "platform": 5},
         {"device": {"a": 1}},

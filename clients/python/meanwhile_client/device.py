@@ -84,7 +84,8 @@ class Device:
     """`device = Device(url, token, {"turn": on_turn})`, then `await device.run()`.
 
     handlers: by message type, for messages, `latest` values and transient ones alike; what one returns goes to the
-    service as the result's value, what it raises as a `failed` result (of `latest` and transient ones there are no results: it is logged). A message without a handler counts as processed.
+    service as the result's value, what it raises as a `failed` result (`latest` and transient ones have no results: it
+    is logged). A message without a handler counts as processed.
     token: the device token, or an async function that gets a fresh one from your back end.
     """
 
