@@ -52,7 +52,7 @@ def context(row: Any) -> dict[str, Any]:
         "presence": getattr(row, "presence", None),
         "state": looks.pill(row.state),
         "seen": looks.since(row.last_seen, row.read_at, suffix=" ago") if row.last_seen else "never",
-        "findings": list(findings(_facts(row, returns, failed))),
+        "findings": list(findings(_facts(row, returns, failed, recent))),
         "places": places,
         "next": _next(places, row.read_at),
         "pending_elsewhere": max(row.pending - row.in_gaps - NEXT, 0),
@@ -62,14 +62,16 @@ def context(row: Any) -> dict[str, Any]:
     }
 
 
-def _facts(row: Any, returns: Sequence[Resume], failed: Sequence[Result]) -> Facts:
+def _facts(row: Any, returns: Sequence[Resume], failed: Sequence[Result], recent: Sequence[Result]) -> Facts:
+    # Results over HTTP are no presence; of who only polls they may be all that was heard.
+    heard = row.last_seen or (recent[0].reported_at if recent else None)
     interrupted = takewhile(lambda one: one.outcome == ResumeOutcome.INTERRUPTED, returns)
     return Facts(
         why=row.why,
         pending=row.pending,
         not_received=row.not_received,
         in_gaps=row.in_gaps,
-        away_for=looks.age(row.read_at - row.last_seen) if row.last_seen else "",
+        away_for=looks.age(row.read_at - heard) if heard else "",
         returning=bool(returns) and returns[0].outcome == ResumeOutcome.RUNNING,
         interrupted=sum(1 for _ in interrupted),
         failure=failed[0].code if failed else None,

@@ -59,6 +59,10 @@ def _why(facts: Facts) -> str:
         return f"Revoked: it cannot connect. {waiting} wait until they expire or are purged."
     if facts.why == Why.NEVER:
         return f"It was registered and has never connected. {waiting} wait: does the app use its token?"
+    if facts.why == Why.POLLS:
+        heard = f"last heard of {facts.away_for} ago" if facts.away_for else "when it last pulled is not known"
+        received = f", {number(at_the_app)} of them received" if at_the_app else ""
+        return f"It polls over HTTP and has never opened a socket; {heard}. {waiting} not processed{received}."
     if facts.why == Why.AWAY:
         received = f" It had received {number(at_the_app)} of them when it left." if at_the_app else ""
         return f"Away for {facts.away_for}. {waiting} wait for its return.{received}"

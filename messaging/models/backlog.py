@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Case, F, OuterRef, Subquery, Sum, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from apps_registry.models import Device
@@ -21,6 +21,7 @@ class Why(models.TextChoices):
     NOTHING = "", ""
     REVOKED = "revoked", "revoked"
     NEVER = "never", "has never connected"
+    POLLS = "polls", "polls over HTTP"
     AWAY = "away", "away"
     BACKGROUND = "background", "in the background"
     RECEIVING = "receiving", "not received yet"
@@ -52,6 +53,7 @@ class DeviceBacklogQuerySet(models.QuerySet["DeviceBacklog"]):
             why=Case(
                 When(pending=0, then=Value(Why.NOTHING)),
                 When(revoked_at__isnull=False, then=Value(Why.REVOKED)),
+                When(_spoke_only_http(), then=Value(Why.POLLS)),
                 When(last_seen=None, then=Value(Why.NEVER)),
                 When(state=PresenceState.OFFLINE, then=Value(Why.AWAY)),
                 When(state=PresenceState.BACKGROUND, then=Value(Why.BACKGROUND)),
@@ -97,6 +99,17 @@ def with_oldest(subscriptions: SubscriptionQuerySet) -> SubscriptionQuerySet:
         oldest_pending=Subquery(after.values("offset")[:1]),
         oldest_pending_at=Subquery(after.values("published_at")[:1]),
     )
+
+
+def _spoke_only_http() -> Q:
+    """Devices that never opened a socket, and were heard of all the same: by a pull that waits, or what they reported.
+
+    LIMIT: a plain pull writes nothing, so one that has only pulled counts as never heard of.
+    """
+    reported = Subscription.objects.filter(
+        Q(received__gt=F("joined_offset")) | Q(latest_received__gt=0), device=OuterRef("pk")
+    )
+    return Q(presence__connected_at=None) & (Q(presence__last_seen__isnull=False) | Q(Exists(reported)))
 
 
 def _over_streams(count: models.expressions.Combinable) -> Coalesce:

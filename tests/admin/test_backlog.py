@@ -182,3 +182,26 @@ def test_a_device_that_is_not_there_is_said_so(operator: Client, devices: dict[s
     page = operator.get(f"{LIST}999999/change/", follow=True)
 
     assert "999999" in page.content.decode()
+
+
+def test_a_device_that_only_polls_is_not_said_to_have_never_come(
+    operator: Client, world: World, devices: dict[str, Device]
+) -> None:
+    with transaction.atomic():
+        cursors.advance([Report(devices["never"].pk, "device:never", 1)], Effects())
+
+    polling = operator.get(LIST + "?why=polls").content.decode()
+    page = operator.get(f"{LIST}{devices['never'].pk}/change/").content.decode()
+
+    assert re.findall(r'field-device[^>]*><a href="[^"]+">([^<]+)</a>', polling) == ["never"]
+    assert "It polls over HTTP and has never opened a socket; last heard of" in page
+    assert "1 message not processed." in page
+    assert "does the app use its token" not in page
+
+
+def test_a_device_that_waits_in_a_pull_polls(operator: Client, world: World, devices: dict[str, Device]) -> None:
+    with transaction.atomic():
+        presence.poll([presence.Polling(devices["never"].pk)], Effects())
+
+    assert names(operator, "?why=polls") == ["never"]
+    assert names(operator, "?why=never") == []
