@@ -13,7 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
+from django.test import Client
 
+from messaging.live.node import Node
 from tests.api.test_tenants import CASES
 from tests.servers import Server
 
@@ -42,6 +44,15 @@ def test_every_endpoint_has_its_place_on_the_page() -> None:
 
     assert headings() == built
     assert {heading for heading, _ in examples()} >= built
+
+
+def test_every_metric_is_on_the_page_and_no_other(idle_node: Node) -> None:
+    rows = re.findall(r"^\| (`meanwhile_[^|]+) \| .+ \|$", PAGE, re.MULTILINE)
+    told = sorted(re.findall(r"`(meanwhile_\w+)(?:\{(\w+)\})?`", "".join(rows)))
+
+    text = Client().get("/metrics").content.decode()
+
+    assert told == sorted(set(re.findall(r'^(meanwhile_\w+)(?:\{(\w+)="\w+"\})? ', text, re.MULTILINE)))
 
 
 @pytest.fixture(scope="module")
