@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connection
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
@@ -25,6 +26,8 @@ from messaging.api.waiting import Waiting
 from messaging.live import node
 from messaging.protocol.errors import ProtocolError
 
+#: Seconds a request waits where somebody else has locked SQLite, as long as a publish (log/journal.py: twice 3).
+LOCKED = 6
 HEALTH = frozenset({"/healthz", "/readyz"})
 
 
@@ -39,7 +42,7 @@ class Answer(NamedTuple):
 class OneHopHandler(ASGIHandler):
     def __init__(self) -> None:
         self.load_middleware(is_async=False)
-        self._pool = ThreadPoolExecutor(settings.MEANWHILE_HTTP_THREADS, thread_name_prefix="http")
+        self._pool = ThreadPoolExecutor(settings.MEANWHILE_HTTP_THREADS, "http", _wait_less_for_locks)
         #: Supervisors are answered also while all the others wait for the database: a restart would not mend it.
         self._health = ThreadPoolExecutor(1, thread_name_prefix="health")
         #: Requests that wait for a thread, and pulls that wait for news.
@@ -113,6 +116,13 @@ class OneHopHandler(ASGIHandler):
         # Sends request_finished, which gives the database connection back.
         response.close()
         return Answer(response.status_code, headers, content, waiting.left(response))
+
+
+def _wait_less_for_locks() -> None:
+    """For the connection of this thread alone: who asks gives up sooner than other writers need to."""
+    if connection.vendor == "sqlite":
+        options = {**connection.settings_dict["OPTIONS"], "timeout": LOCKED}
+        connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
 
 
 async def _left(receive: Any) -> None:

@@ -73,3 +73,16 @@ async def test_publishes_are_refused_for_the_moment_and_the_sockets_stay(house: 
     assert saved["processed"] == 1
     assert item["offset"] == 2
     await service.close()
+
+
+async def test_a_registration_is_refused_for_the_moment_in_seconds(house: House) -> None:
+    headers = {"Authorization": f"Bearer {house.key}"}
+
+    # Below the 20 s that other writers wait, and above the 6 s of a request.
+    async with httpx.AsyncClient(base_url=house.base, timeout=14, headers=headers) as http:
+        with locked(house):
+            refused = await http.post("/api/v1/devices", json={"device": "phone-9"})
+        made = await http.post("/api/v1/devices", json={"device": "phone-9"})
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert made.status_code == 201
