@@ -11,9 +11,9 @@ from django.conf import settings
 from django.db.models import Q
 
 from messaging.admin import looks
-from messaging.admin.diagnosis import Facts, findings
+from messaging.admin.diagnosis import Facts, Stop, findings
 from messaging.admin.results import PROBLEMS
-from messaging.models import Gap, Message, Result, Resume, ResumeOutcome, Subscription
+from messaging.models import Gap, Message, Result, ResultStatus, Resume, ResumeOutcome, Subscription
 from messaging.models.backlog import with_oldest
 
 #: Rows of each part of the page.
@@ -39,7 +39,9 @@ class Place(NamedTuple):
 
 
 def context(row: Any) -> dict[str, Any]:
-    """All the page shows of a device read `with_backlog()`. Seven queries, however many streams it has."""
+    """All the page shows of a device read `with_backlog()`. Seven queries, however many streams it has; one
+    more where a stream waits at a failure.
+    """
     cursors = with_oldest(Subscription.objects.for_device(row).with_backlog()).select_related("stream")
     places = _places(list(cursors.order_by("-backlog", "stream__name")), row.read_at)
     streams = [place.cursor.stream_id for place in places]
@@ -52,7 +54,7 @@ def context(row: Any) -> dict[str, Any]:
         "presence": getattr(row, "presence", None),
         "state": looks.pill(row.state),
         "seen": looks.since(row.last_seen, row.read_at, suffix=" ago") if row.last_seen else "never",
-        "findings": list(findings(_facts(row, returns, failed, recent))),
+        "findings": list(findings(_facts(row, returns, failed, recent, _stops(row, places)))),
         "places": places,
         "next": _next(places, row.read_at),
         "pending_elsewhere": max(row.pending - row.in_gaps - NEXT, 0),
@@ -62,7 +64,27 @@ def context(row: Any) -> dict[str, Any]:
     }
 
 
-def _facts(row: Any, returns: Sequence[Resume], failed: Sequence[Result], recent: Sequence[Result]) -> Facts:
+def _stops(row: Any, places: Sequence[Place]) -> list[Stop]:
+    waiting = [place.cursor for place in places if place.cursor.stopped_at is not None]
+    if not waiting:
+        return []
+    which = Q()
+    for cursor in waiting:
+        which |= Q(stream=cursor.stream_id, from_offset=cursor.stopped_at, upto=cursor.stopped_at)
+    found = Result.objects.filter(which, device=row, status=ResultStatus.FAILED).order_by("-id")
+    told = {(result.stream_id, result.upto): result for result in found}  # the first that was told
+    return [_stop(cursor, told.get((cursor.stream_id, cursor.stopped_at)), row.read_at) for cursor in waiting]
+
+
+def _stop(cursor: Subscription, failure: Result | None, now: datetime) -> Stop:
+    waited = looks.age(now - failure.reported_at) if failure else ""
+    error = ": ".join(part for part in (failure.code, failure.detail) if part) if failure else ""
+    return Stop(cursor.stream.name, cursor.stopped_at or 0, waited, error)
+
+
+def _facts(
+    row: Any, returns: Sequence[Resume], failed: Sequence[Result], recent: Sequence[Result], stops: Sequence[Stop]
+) -> Facts:
     # Results over HTTP are no presence; of who only polls they may be all that was heard.
     heard = row.last_seen or (recent[0].reported_at if recent else None)
     interrupted = takewhile(lambda one: one.outcome == ResumeOutcome.INTERRUPTED, returns)
@@ -77,6 +99,7 @@ def _facts(row: Any, returns: Sequence[Resume], failed: Sequence[Result], recent
         failure=failed[0].code if failed else None,
         failures=len(failed),
         soft_limit=settings.MEANWHILE_BACKLOG_SOFT,
+        stops=stops,
     )
 
 

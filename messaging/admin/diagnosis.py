@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from messaging.admin.looks import count, number
 from messaging.models.backlog import Why
+
+
+class Stop(NamedTuple):
+    """A stream that waits at a failure, because its message's type says so."""
+
+    stream: str
+    offset: int
+    #: How long it has waited, in words; "" where the result is no longer kept.
+    waited: str
+    #: Code and detail of the failure, as far as they were given.
+    error: str
 
 
 class Facts(NamedTuple):
@@ -24,6 +35,7 @@ class Facts(NamedTuple):
     failure: str | None
     failures: int
     soft_limit: int
+    stops: Sequence[Stop] = ()
 
 
 class Finding(NamedTuple):
@@ -37,6 +49,8 @@ def findings(facts: Facts) -> Iterator[Finding]:
         yield Finding("good", "Nothing is missing: everything published to its streams has been processed.")
     else:
         yield Finding("mild", _why(facts))
+    for stop in facts.stops:
+        yield Finding("bad", _stopped(stop))
     if facts.pending > facts.soft_limit:
         yield Finding("bad", f"Falling behind: more than {number(facts.soft_limit)} messages wait.")
     if facts.in_gaps:
@@ -50,6 +64,16 @@ def findings(facts: Facts) -> Iterator[Finding]:
     if facts.failures:
         code = f", the newest with the code {facts.failure}" if facts.failure else ""
         yield Finding("bad", f"Its app failed on messages: {count(facts.failures, 'recent result')}{code}.")
+
+
+def _stopped(stop: Stop) -> str:
+    waited = f" and has waited for {stop.waited}" if stop.waited else ""
+    error = f" ({stop.error})" if stop.error else ""
+    return (
+        f"{stop.stream} waits at message {stop.offset}{waited}: its app failed on it{error}, and its type says stop."
+        " It is handed over again at the next return. To go on without it, purge the stream up to it, or set the type"
+        " to continue."
+    )
 
 
 def _why(facts: Facts) -> str:

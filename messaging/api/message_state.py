@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -33,7 +34,7 @@ class MessageState(ServiceView):
             raise ProtocolError("not_found")
         # Who joined later was never meant to have it.
         meant = Subscription.objects.filter(stream=row, joined_offset__lt=offset).select_related("device", "stream")
-        meant = meant.annotate(result=Subquery(_results(row, offset).values("pk")[:1]))
+        meant = meant.annotate(result=_result(row, offset))
         return paging.page(
             request,
             meant,
@@ -45,12 +46,19 @@ class MessageState(ServiceView):
         )
 
 
-def _results(stream: Stream, offset: int) -> Any:
-    """The outer device's result for an offset. Several services may hear of it: they hear the same."""
+def _result(stream: Stream, offset: int) -> Any:
+    """The outer device's result for an offset. Several services may hear of it: they hear the same.
+
+    Where the stream stopped at it and has gone on, it failed first: what came of it in the end counts.
+    """
     covering = Result.objects.filter(
         stream=stream, device=OuterRef("device"), upto__gte=offset, from_offset__lte=offset
     )
-    return covering.order_by("upto")
+    first = [
+        Subquery(rows.order_by("upto").values("pk")[:1])
+        for rows in (covering.exclude(status="failed"), covering.filter(status="failed"))
+    ]
+    return Coalesce(*first)
 
 
 def _message(stream: Stream, offset: int) -> dict[str, Any] | None:
@@ -78,6 +86,7 @@ def _device(row: Subscription, offset: int, result: Result | None) -> dict[str, 
     """`processed` is said of what the app handled, not of what failed or was lost (P4)."""
     told = {"status": result.status, "code": result.code, "detail": result.detail} if result else {}
     handled = result is None or result.status == "processed"
+    stopped = {"stopped": True} if row.stopped_at == offset else {}
     return {
         "device": row.device.name,
         "state": result.status if result else _on_the_way(row, offset),
@@ -85,6 +94,7 @@ def _device(row: Subscription, offset: int, result: Result | None) -> dict[str, 
         "received": row.received >= offset,
         "processed": row.processed >= offset and handled,
         **told,
+        **stopped,
     }
 
 

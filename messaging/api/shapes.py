@@ -54,6 +54,7 @@ class MessageItem(Shape):
     name = s.CharField()
     time = s.DateTimeField()
     service = s.CharField(allow_null=True)
+    on_failure = s.CharField(required=False, help_text="`stop`: the stream waits where a handler fails on it.")
     data = s.JSONField()  # type: ignore[assignment]
 
 
@@ -122,14 +123,19 @@ class AcksBody(Shape):
     latest = LatestReceipt(many=True, required=False, help_text="`latest` values, up to this version.")
 
 
+STOPPED = "The stream waits here: the app failed on it, and its type's `on_failure` is `stop`."
+
+
 class Saved(Shape):
     stream = s.CharField()
     processed = s.IntegerField()
+    stopped = s.IntegerField(required=False, help_text=STOPPED)
 
 
 class SavedItem(Shape):
     stream = s.CharField(required=False)
     processed = s.IntegerField(required=False)
+    stopped = s.IntegerField(required=False, help_text=STOPPED)
     problem = Problem(required=False)
 
 
@@ -254,6 +260,7 @@ class DeviceState(Shape):
     status = s.ChoiceField(choices=ResultStatus.values, required=False)
     code = s.CharField(required=False, allow_blank=True)
     detail = s.CharField(required=False, allow_blank=True)
+    stopped = s.BooleanField(required=False, help_text="True where the device's stream waits at this message.")
 
 
 class MessageState(Shape):

@@ -163,7 +163,9 @@ class DeviceConsumer(SocketConsumer):
 
     def _results(self, session: Session, frame: frames.Results) -> None:
         def saved(outcome: Saved) -> None:
-            self.send(wire.frame("results_saved", frame.id, stream=outcome.stream, processed=outcome.processed))
+            stopped = {} if outcome.stopped is None else {"stopped": outcome.stopped}
+            told = wire.frame("results_saved", frame.id, stream=outcome.stream, processed=outcome.processed, **stopped)
+            self.send(told)
 
         way = session.ways.get(frame.stream)
         # Results are of the history this connection was told of, also where they do not say so.

@@ -198,6 +198,7 @@ class _Run:
             time=self._time,
             service=publication.service,
             payload=publication.payload,
+            stops=type.stops,
         )
         log.items.append(Item(offset, text, expires))
         return Stored(log.name, offset=offset)

@@ -27,9 +27,11 @@ class Report(Struct):
     special: dict[int, Segment] = field(default_factory=dict)
 
 
-class Saved(Struct):
+class Saved(Struct, omit_defaults=True):
     stream: str
     processed: int
+    #: The offset at which the stream waits: the app failed on it, and its type says `stop`.
+    stopped: int | None = None
 
 
 class _Cursor(Struct):
@@ -39,25 +41,35 @@ class _Cursor(Struct):
     received: int
     head: int
     epoch: str
+    stopped: int | None
     before: int
+    #: In order; an offset that stopped may stand in it as failed and after that in a part that goes on.
     parts: list[Segment] = field(default_factory=list)
+    #: Offsets that stand in the feed as failed, although the cursor had not passed them.
+    halts: set[int] = field(default_factory=set)
+    moved: bool = False
 
 
 def advance(reports: Sequence[Report], effects: Effects) -> list[Saved | ProtocolError]:
     """Moves `processed` (and `received` with it) and writes the results, one row per run and service.
 
     Inside a transaction; cumulative and idempotent: what is at or below the cursor changes nothing and counts nothing
-    twice (P5). Above the head it counts as the head; another epoch is refused.
+    twice (P5). Above the head it counts as the head; another epoch is refused. At the first failure of a type that
+    stops, the cursor waits before it, and the failure is told once.
     """
     cursors = _lock(reports)
-    outcomes = [_move(report, cursors.get((report.device_id, report.stream))) for report in reports]
-    moved = [(device, cursor) for (device, _), cursor in cursors.items() if cursor.processed > cursor.before]
+    stops = _stops(reports)
+    outcomes = [
+        _move(report, cursors.get((report.device_id, report.stream)), stops.get((report.device_id, report.stream), ()))
+        for report in reports
+    ]
+    moved = [(device, cursor) for (device, _), cursor in cursors.items() if cursor.moved]
     if moved:
-        source = sql.rows("r", id="bigint", processed="bigint", received="bigint")
+        source = sql.rows("r", id="bigint", processed="bigint", received="bigint", stopped="bigint")
         sql.run(
-            f"UPDATE messaging_subscription SET processed = r.processed, received = r.received FROM {source}"
-            " WHERE messaging_subscription.id = r.id",
-            sql.packed((c.subscription_id, c.processed, c.received) for _, c in moved),
+            "UPDATE messaging_subscription SET processed = r.processed, received = r.received, stopped_at = r.stopped"
+            f" FROM {source} WHERE messaging_subscription.id = r.id",
+            sql.packed((c.subscription_id, c.processed, c.received, c.stopped) for _, c in moved),
         )
         write_results(_told(moved), effects)
         effects.advanced.extend(Advanced(device, c.stream_id, c.processed) for device, c in moved)
@@ -68,19 +80,58 @@ def advance(reports: Sequence[Report], effects: Effects) -> list[Saved | Protoco
 def _lock(reports: Sequence[Report]) -> dict[tuple[int, str], _Cursor]:
     source = sql.rows("r", device_id="bigint", name="text")
     found = sql.run(
-        "SELECT u.device_id, s.name, u.id, s.id, u.processed, u.received, s.head, s.epoch"
+        "SELECT u.device_id, s.name, u.id, s.id, u.processed, u.received, s.head, s.epoch, u.stopped_at"
         f" FROM {source} JOIN messaging_subscription u ON u.device_id = r.device_id"
         " JOIN messaging_stream s ON s.id = u.stream_id AND s.name = r.name"
         f" ORDER BY u.id{sql.lock('u')}",
         sql.packed({(report.device_id, report.stream) for report in reports}),
     )
     return {
-        (device, name): _Cursor(id, stream, processed, received, head, epoch, before=processed)
-        for device, name, id, stream, processed, received, head, epoch in found
+        (device, name): _Cursor(
+            id,
+            stream,
+            processed,
+            received,
+            head,
+            epoch,
+            stopped,
+            before=processed,
+            halts={stopped} if stopped is not None else set(),
+        )
+        for device, name, id, stream, processed, received, head, epoch, stopped in found
     }
 
 
-def _move(report: Report, cursor: _Cursor | None) -> Saved | ProtocolError:
+def _stops(reports: Sequence[Report]) -> dict[tuple[int, str], set[int]]:
+    """The failures at which a stream is to wait, by device and stream. No query where nothing failed.
+
+    Not those of messages past their time: they will not be handed over again.
+    """
+    failed = {
+        (report.device_id, report.stream, offset)
+        for report in reports
+        for offset, part in report.special.items()
+        if part.status == "failed"
+    }
+    stops: dict[tuple[int, str], set[int]] = defaultdict(set)
+    if not failed:
+        return stops
+    source = sql.rows("r", device_id="bigint", name="text", place="bigint")
+    for device, name, offset in sql.run(
+        f"SELECT r.device_id, r.name, r.place FROM {source}"
+        " JOIN messaging_subscription u ON u.device_id = r.device_id"
+        " JOIN messaging_stream s ON s.id = u.stream_id AND s.name = r.name"
+        ' JOIN messaging_message m ON m.stream_id = s.id AND m."offset" = r.place'
+        " JOIN apps_registry_messagetype t ON t.id = m.type_id AND t.on_failure = 'stop'"
+        f" WHERE m.expires_at > {sql.moment()}",
+        sql.packed(failed),
+        sql.stamp(sql.now()),
+    ):
+        stops[device, name].add(offset)
+    return stops
+
+
+def _move(report: Report, cursor: _Cursor | None, stops: Collection[int]) -> Saved | ProtocolError:
     if cursor is None:
         return ProtocolError("unknown_stream")
     if report.epoch and report.epoch != cursor.epoch:
@@ -88,11 +139,31 @@ def _move(report: Report, cursor: _Cursor | None) -> Saved | ProtocolError:
     if any(offset > report.upto for offset in report.special):
         return ProtocolError("invalid", "An exception or value is above upto.")
     upto = min(report.upto, cursor.head)
+    stop = rules.stop_of(report.special, stops, after=cursor.processed, upto=upto)
+    if stop is not None:
+        upto = stop - 1
     if upto > cursor.processed:
-        cursor.parts += rules.segments(after=cursor.processed, upto=upto, special=report.special)
+        parts = rules.segments(after=cursor.processed, upto=upto, special=report.special)
+        # A failure at which the stream waited was told then.
+        cursor.parts += [part for part in parts if part.status != "failed" or part.upto not in cursor.halts]
         cursor.processed = upto
         cursor.received = max(cursor.received, upto)
-    return Saved(report.stream, cursor.processed)
+        cursor.moved = True
+    _wait(cursor, stop, report)
+    return Saved(report.stream, cursor.processed, stop)
+
+
+def _wait(cursor: _Cursor, stop: int | None, report: Report) -> None:
+    """The stream waits at an offset, or at none any more; a failure that was told is not told again."""
+    if stop is None:
+        if cursor.stopped is not None and cursor.processed >= cursor.stopped:
+            cursor.stopped = None
+        return
+    cursor.moved = cursor.moved or cursor.stopped != stop
+    cursor.stopped = stop
+    if stop not in cursor.halts:
+        cursor.halts.add(stop)
+        cursor.parts.append(report.special[stop])
 
 
 _Row = tuple[int | None, int, int, Segment]
@@ -106,7 +177,9 @@ def _told(moved: Sequence[tuple[int, _Cursor]]) -> list[_Row]:
         ' JOIN messaging_message m ON m.stream_id = r.stream_id AND m."offset" > r.after AND m."offset" <= r.upto'
         ' ORDER BY r.place, m."offset"',
         sql.stamp(sql.now()),
-        sql.packed((place, c.stream_id, c.before, c.processed) for place, (_, c) in enumerate(moved)),
+        sql.packed(
+            (place, c.stream_id, c.before, max(c.processed, c.stopped or 0)) for place, (_, c) in enumerate(moved)
+        ),
     )
     told = told_of({type for _, _, type, *_ in stored})
     expired: dict[int, list[int]] = defaultdict(list)
@@ -116,7 +189,8 @@ def _told(moved: Sequence[tuple[int, _Cursor]]) -> list[_Row]:
         recipients[place].append((offset, told[type].services or (service,)))
         if late:
             expired[place].append(offset)
-        if not told[type].of_success:
+        # What was told as failed is told as processed, too.
+        if not told[type].of_success and offset not in moved[place][1].halts:
             unasked[place].add(offset)
     return [
         (service, device, cursor.stream_id, part)

@@ -28,6 +28,8 @@ class Type:
     priority: str
     #: Of the app: messages a second a room takes.
     room_rate: int | None
+    #: Whether a stream waits where an app fails on such a message.
+    stops: bool
 
 
 @dataclass(slots=True)
@@ -52,7 +54,8 @@ def types_of(apps: set[int]) -> dict[Key, Type]:
     """All types of these apps: one query."""
     found = sql.run(
         "SELECT t.app_id, t.name, a.storage_limit, coalesce(u.stored, 0),"
-        " t.id, t.delivery, t.ttl_seconds, t.priority, a.room_rate"
+        " t.id, t.delivery, t.ttl_seconds, t.priority, a.room_rate,"
+        " t.on_failure = 'stop'"
         " FROM apps_registry_messagetype t JOIN apps_registry_app a ON a.id = t.app_id"
         " LEFT JOIN messaging_appstorage u ON u.app_id = a.id"
         f" WHERE t.app_id IN ({','.join(['%s'] * len(apps))})",
@@ -63,7 +66,7 @@ def types_of(apps: set[int]) -> dict[Key, Type]:
     for app, name, limit, stored, *rest in found:
         if app not in spaces:
             spaces[app] = storage.Space(stored=stored, limit=limit)
-        types[app, name] = Type(spaces[app], *rest)
+        types[app, name] = Type(spaces[app], *sql.truth(rest))
     return types
 
 

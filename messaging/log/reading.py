@@ -75,7 +75,7 @@ def _item_sql(stream: str) -> str:
     return (
         f'\'"stream":"\'||{stream}||\'","offset":\'||m."offset"||\',"name":"\'||t.name||\'","time":"\'||'
         f"{sql.time_text('m.published_at')}||'\",\"service\":'||coalesce('\"'||v.name||'\"','null')||"
-        "',\"data\":'||m.payload||'}'"
+        "CASE t.on_failure WHEN 'stop' THEN ',\"on_failure\":\"stop\"' ELSE '' END||',\"data\":'||m.payload||'}'"
     )
 
 

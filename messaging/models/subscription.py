@@ -36,6 +36,8 @@ class Subscription(models.Model):
     latest_received = models.BigIntegerField(default=0)
     #: The head when it joined: messages up to here were never meant for it.
     joined_offset = models.BigIntegerField(default=0)
+    #: The offset the app failed on, where its type says `stop`: the stream waits before it. Null: it does not wait.
+    stopped_at = models.BigIntegerField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = SubscriptionQuerySet.as_manager()
@@ -48,6 +50,10 @@ class Subscription(models.Model):
             models.CheckConstraint(
                 condition=Q(processed__gte=F("joined_offset")) & Q(received__gte=F("processed")),
                 name="subscription_cursors_in_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(stopped_at__isnull=True) | Q(stopped_at__gt=F("processed")),
+                name="subscription_stopped_ahead",
             ),
         ]
         indexes: ClassVar = [

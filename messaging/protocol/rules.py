@@ -114,6 +114,15 @@ def segments(*, after: int, upto: int, special: Mapping[int, Segment]) -> list[S
     return found
 
 
+def stop_of(special: Mapping[int, Segment], stops: Collection[int], *, after: int, upto: int) -> int | None:
+    """The offset at which a report of (after, upto] makes the stream wait: its first failure that is to stop it.
+
+    stops: offsets of stored messages whose type says so. By rejecting, an app says on purpose that it goes on.
+    """
+    found = [offset for offset in stops if after < offset <= upto and offset in special]
+    return min((offset for offset in found if special[offset].status == "failed"), default=None)
+
+
 def runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
     """Offsets in order as (first, last) of each unbroken run."""
     found: list[tuple[int, int]] = []
@@ -152,7 +161,8 @@ def attributed(
 ) -> list[tuple[int | None, Segment]]:
     """Who hears of what: each service gets the runs of its own offsets, each offset once.
 
-    recipients: (offset, services) in order, only of messages that are stored; both inputs in offset order.
+    recipients: (offset, services) in order, only of messages that are stored; both inputs in offset order. An
+    offset that stopped a stream may be in no part (it was told), or in two: its failure, and the part that goes on.
     unasked: offsets whose success nobody is told (their types require no result).
     """
     found: list[tuple[int | None, Segment]] = []
@@ -161,6 +171,10 @@ def attributed(
     for part in parts:
         open_runs.clear()
         untold = unasked if part.status == "processed" else ()
+        while index and recipients[index - 1][0] >= part.from_offset:
+            index -= 1
+        while index < len(recipients) and recipients[index][0] < part.from_offset:
+            index += 1
         while index < len(recipients) and recipients[index][0] <= part.upto:
             offset, services = recipients[index]
             index += 1

@@ -31,10 +31,21 @@ def instant(moment: datetime) -> str:
 
 
 def message_item(
-    *, stream: str, offset: int, name: str, time: str, service: str | None, payload: str, redelivered: bool = False
+    *,
+    stream: str,
+    offset: int,
+    name: str,
+    time: str,
+    service: str | None,
+    payload: str,
+    redelivered: bool = False,
+    stops: bool = False,
 ) -> str:
-    """The members of a `message` without the opening brace: frames and pages put their own beginning before it."""
-    said = '"redelivered":true,' if redelivered else ""
+    """The members of a `message` without the opening brace: frames and pages put their own beginning before it.
+
+    stops: its type says that the stream waits where a handler fails on it.
+    """
+    said = ('"on_failure":"stop",' if stops else "") + ('"redelivered":true,' if redelivered else "")
     by = f'"{service}"' if service else "null"
     return (
         f'"stream":"{stream}","offset":{offset},"name":"{name}","time":"{time}","service":{by},{said}"data":{payload}}}'

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
-from apps_registry.models import Device
+from apps_registry.models import Device, MessageType
 from messaging.log import cursors, presence, retention
 from messaging.log.cursors import Report
 from messaging.log.effects import Effects
 from messaging.log.presence import Arrival, Departure
-from messaging.models import Gap, Message
+from messaging.models import Gap, Message, Result
 from messaging.protocol.rules import Segment
 from tests.conftest import World
 
@@ -110,6 +112,23 @@ def test_a_devices_page_shows_streams_returns_and_failures_and_no_data(
     assert "KeyError" in page
     assert "interrupted" in page
     assert "a secret of the heart" not in page
+
+
+def test_a_stream_that_waits_at_a_failure_says_where_since_when_and_why(
+    operator: Client, world: World, devices: dict[str, Device]
+) -> None:
+    MessageType.objects.filter(name="turn").update(on_failure="stop")
+    failed = {5: Segment(5, 5, "failed", "ValueError", "no till")}
+    with transaction.atomic():
+        cursors.advance([Report(devices["far"].pk, "device:far", 8, special=failed)], Effects())
+    Result.objects.filter(code="ValueError").update(reported_at=timezone.now() - timedelta(hours=3, seconds=5))
+
+    page = operator.get(f"{LIST}{devices['far'].pk}/change/").content.decode()
+    of_another = operator.get(f"{LIST}{devices['near'].pk}/change/").content.decode()
+
+    assert "device:far waits at message 5 and has waited for 3 h: its app failed on it (ValueError: no till)" in page
+    assert "waits at 5" in page
+    assert "failed on it" not in of_another
 
 
 def test_a_gap_is_seen_on_the_page_and_in_its_monitor(operator: Client, devices: dict[str, Device]) -> None:

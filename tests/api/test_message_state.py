@@ -144,3 +144,22 @@ def test_what_a_type_without_results_succeeded_in_is_processed_all_the_same(
 
     assert told == {"device": "phone", "state": "processed", "received": True, "processed": True}
     assert not Result.objects.exists()
+
+
+def test_a_message_that_stopped_a_stream_is_failed_until_it_is_processed(
+    game_api: Caller, world: World, phone_api: Caller
+) -> None:
+    MessageType.objects.filter(name="turn").update(on_failure="stop")
+    world.publish("room:lobby")
+    world.publish("room:lobby")
+    failed = {"offset": 1, "status": "failed", "code": "TypeError"}
+
+    saved = phone_api.post("/api/v1/results", {"stream": "room:lobby", "upto": 2, "exceptions": [failed]})
+    waiting = states(game_api.get(f"{LOBBY}/1"))[0]
+    phone_api.post("/api/v1/results", {"stream": "room:lobby", "upto": 2})
+    through = states(game_api.get(f"{LOBBY}/1"))[0]
+
+    assert saved.json() == {"stream": "room:lobby", "processed": 0, "stopped": 1}
+    assert (waiting["state"], waiting["code"], waiting["stopped"]) == ("failed", "TypeError", True)
+    assert (waiting["processed"], "stopped" in through) == (False, False)
+    assert (through["state"], through["processed"]) == ("processed", True)

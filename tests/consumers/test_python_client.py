@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from meanwhile_client import Device, FileStore, Gap, MeanwhileError, Message, Service
+from meanwhile_client import Device, FileStore, Gap, MeanwhileError, Message, Service, Stopped
 
 from tests.consumers.actors import DEADLINE, Phone
 from tests.consumers.conftest import House
@@ -33,12 +34,14 @@ class Running:
     def __init__(self, house: House, phone: Phone, store: Path, **handlers: Any) -> None:
         self.messages: list[Message] = []
         self.gaps: list[Gap] = []
+        self.stopped: asyncio.Queue[Stopped] = asyncio.Queue()
         self._more = asyncio.Condition()
         self.device = Device(
             house.base,
             phone.token,
             {"turn": self._take, "gift": self._fail, **handlers},
             on_gap=self._gap,
+            on_stopped=self.stopped.put,
             store=FileStore(store / "phone.json"),
         )
         self.task = asyncio.create_task(self.device.run())
@@ -203,6 +206,122 @@ async def test_a_latest_value_and_the_state_of_the_app(
         value = await values.get()
 
     assert (value.data, value.coalesced, values.empty()) == (2, 3, True)
+    await running.stop()
+
+
+@pytest.fixture
+async def orders(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """Where a handler fails on an order, the stream waits."""
+    async with httpx.AsyncClient(base_url=house.base, headers={"Authorization": f"Bearer {house.key}"}) as http:
+        await http.post("/api/v1/types", json={"name": "order", "delivery": "every", "on_failure": "stop"})
+        yield http
+
+
+class Till:
+    """Takes orders, and raises on the bad as long as it is broken."""
+
+    def __init__(self) -> None:
+        self.broken = True
+        self.tried: list[Any] = []
+        self.took: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def take(self, message: Message) -> None:
+        self.tried.append(message.data)
+        if message.data == "bad" and self.broken:
+            raise ValueError("no till")
+        await self.took.put(message.data)
+
+
+def a_sale(phone: Phone) -> list[dict[str, Any]]:
+    return [{"to": phone.stream, "name": "order", "data": data} for data in ("good", "bad", "behind")]
+
+
+@pytest.mark.parametrize("way", ["retry", "foreground", "reconnect"])
+async def test_a_failure_that_stops_is_handed_over_again_and_what_is_behind_it_waits(
+    house: House, phone: Phone, backend: Service, orders: httpx.AsyncClient, tmp_path: Path, way: str
+) -> None:
+    before = await head(backend)
+    till = Till()
+    running = Running(house, phone, tmp_path, order=till.take)
+
+    await backend.publish_all(a_sale(phone))
+    async with asyncio.timeout(DEADLINE):
+        stopped = await running.stopped.get()
+        told = await results(backend, phone, 2, before)
+        # It waits alone: more than a window goes by in the same stream, and another stream goes on.
+        await backend.publish_all([{"to": phone.stream, "name": "order", "data": n} for n in range(100)])
+        await backend.publish(phone.room, "turn", "elsewhere")
+        await running.got(1)
+    assert (stopped.stream, stopped.offset, str(stopped.error)) == (phone.stream, 2, "no till")
+    assert [row[:3] for row in told] == [(1, 1, "processed"), (2, 2, "failed")]
+    assert (till.tried, running.device.stopped, running.device.done(phone.stream)) == (
+        ["good", "bad"],
+        {phone.stream: 2},
+        1,
+    )
+
+    till.broken = False
+    if way == "retry":
+        await running.device.retry(phone.stream)
+    elif way == "foreground":
+        await running.device.set_state("foreground")
+    else:
+        await running.stop()
+        running = Running(house, phone, tmp_path, order=till.take)
+    async with asyncio.timeout(DEADLINE):
+        took = [await till.took.get() for _ in range(103)]
+
+    assert took == ["good", "bad", "behind", *range(100)]
+    assert (await results(backend, phone, 103, before))[1][:3] == (2, 2, "failed")
+    assert running.device.stopped == {}
+    await running.stop()
+
+
+async def test_once_the_type_goes_on_so_does_the_stream(
+    house: House, phone: Phone, backend: Service, orders: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    till = Till()
+    running = Running(house, phone, tmp_path, order=till.take)
+    await backend.publish_all(a_sale(phone))
+    async with asyncio.timeout(DEADLINE):
+        await running.stopped.get()
+        await orders.patch("/api/v1/types/order", json={"on_failure": "continue"})
+        await running.device.retry(phone.stream)
+        took = [await till.took.get() for _ in range(2)]
+
+    assert took == ["good", "behind"]
+    assert running.gaps == []
+    await running.stop()
+
+
+async def test_a_type_that_stops_since_its_message_came_sets_the_device_back(
+    house: House, phone: Phone, backend: Service, orders: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    till = Till()
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def slowly(message: Message) -> None:
+        if message.data == "good":
+            held.set()
+            await go.wait()
+        await till.take(message)
+
+    await orders.patch("/api/v1/types/order", json={"on_failure": "continue"})
+    running = Running(house, phone, tmp_path, order=slowly)
+    async with asyncio.timeout(DEADLINE):
+        await running.device.connected.wait()
+        await backend.publish_all(a_sale(phone))
+        await held.wait()
+        await orders.patch("/api/v1/types/order", json={"on_failure": "stop"})
+        go.set()
+        stopped = await running.stopped.get()
+        done = running.device.done(phone.stream)
+        till.broken = False
+        await running.device.retry(phone.stream)
+        took = [await till.took.get() for _ in range(4)]
+
+    assert (stopped.offset, done) == (2, 1)
+    assert took == ["good", "behind", "bad", "behind"]
     await running.stop()
 
 

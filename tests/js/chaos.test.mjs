@@ -19,6 +19,8 @@ class World {
   told = new Map(NAMES.map((name) => [name, new Set()])); // offsets handed over or told as a gap
   failed = new Set();
   faults = 0; // how much may still go wrong before things calm down
+  broken = 0.6; // how often a handler fails on what stops its stream
+  typeStops = true;
   journal = [];
   wrong = [];
 
@@ -28,6 +30,7 @@ class World {
     this.polls = seed % 4 === 0; // in the end there is no socket to be had
     this.server.pageSize = 1 + (seed % 4);
     this.server.clock = this.clock;
+    this.server.stops = (message) => this.typeStops && message?.data === "stop";
     this.clock.random = this.random;
     this.server.onFrame = (frame) => this.#fault() && ["results", "ack", "notice", "ping"].includes(frame.type);
     this.server.onPending = async () => {
@@ -47,11 +50,12 @@ class World {
 
   /** A life of the app: from its start until it is killed. */
   async live() {
-    const life = (this.life = { alive: true, last: new Map(), lifecycle: manualLifecycle() });
+    const life = (this.life = { alive: true, last: new Map(), stopped: new Map(), lifecycle: manualLifecycle() });
     const inOrder = (stream, from, to) => {
       if (!life.alive) return;
       const last = life.last.get(stream);
-      if (last !== undefined && from !== last + 1) this.wrong.push(`${stream} ${from} after ${last}`);
+      const wentOn = life.stopped.get(stream) === last + 1 && from === last + 2; // the type did, and the failure counts
+      if (last !== undefined && from !== last + 1 && !wentOn) this.wrong.push(`${stream} ${from} after ${last}`);
       life.last.set(stream, to);
       for (let offset = from; offset <= to; offset += 1) this.told.get(stream).add(offset);
     };
@@ -62,6 +66,7 @@ class World {
         "*": async ({ stream, offset, data }) => {
           inOrder(stream, offset, offset);
           if (this.random() < 0.3) await new Promise((resolve) => this.clock.setTimeout(resolve, this.random() * 300));
+          if (data === "stop" && this.random() < this.broken) throw new RangeError("stop");
           if (data === "bad") throw new RangeError("bad");
           return data === "value" ? offset : undefined;
         },
@@ -74,6 +79,11 @@ class World {
         }
         if (reason === "unexplained") this.wrong.push(`${stream} ${from} to ${to} unexplained`);
         inOrder(stream, from, to);
+      },
+      onStopped: ({ stream, offset }) => {
+        life.stopped.set(stream, offset);
+        if (life.alive && life.last.get(stream) < offset) this.wrong.push(`${stream} stopped at ${offset} after ${life.last.get(stream)}`);
+        life.last.set(stream, offset - 1);
       },
       onError: (error) => { if (!(error instanceof RangeError)) this.wrong.push(error.stack); },
     });
@@ -97,6 +107,10 @@ class World {
 
   steps = {
     publish: () => this.server.publish(this.one(NAMES), this.one(["plain", "bad", "value"])),
+    stop: () => this.server.publish(this.one(NAMES), "stop", { stops: this.random() < 0.8 }), // or it was published before the type did
+    stopMissed: () => this.server.publish(this.one(NAMES), "stop", { stops: true, push: false }),
+    retry: () => { this.life.phone.retry(this.one(NAMES)); },
+    setType: () => { this.typeStops = !this.typeStops; },
     burst: () => { for (let count = 0; count < 8; count += 1) this.server.publish(this.one(NAMES), "plain"); },
     missed: () => this.server.publish(this.one(NAMES), "plain", { push: false }),
     doubled: () => {
@@ -152,10 +166,13 @@ class World {
 
   async calm() {
     this.faults = 0;
+    this.broken = 0;
     this.server.refuseConnections = this.polls ? Infinity : 0;
     if (this.polls) this.server.socket?.lose();
     this.server.online = true;
     this.life.lifecycle.foreground();
+    await this.clock.pass(45_000);
+    for (const name of NAMES) await this.life.phone.retry(name);
     await this.clock.pass(45_000);
     for (const name of NAMES) this.server.publish(name, "last"); // so that a lost push is noticed
     await this.clock.pass(45_000);

@@ -57,6 +57,8 @@ export class FakeServer {
   /** Ends the waiting of pulls; without one they wait for news alone. */
   clock = null;
   online = true;
+  /** What the type says now. */
+  stops = (message) => message?.on_failure === "stop";
   /** Replace one to misbehave: return true for "dealt with". */
   onFrame = () => false;
   /** Called before a page is answered; may return a Response of its own, or wait. */
@@ -76,10 +78,10 @@ export class FakeServer {
 
   // --- publishing ---
 
-  publish(name, data, { type = "turn", push = true } = {}) {
+  publish(name, data, { type = "turn", push = true, stops = false } = {}) {
     const stream = this.stream(name);
     stream.head += 1;
-    const message = { stream: name, offset: stream.head, name: type, time: "2026-11-22T10:00:00.000Z", service: "game", data };
+    const message = { stream: name, offset: stream.head, name: type, time: "2026-11-22T10:00:00.000Z", service: "game", ...(stops ? { on_failure: "stop" } : {}), data };
     stream.log.set(stream.head, message);
     if (push) this.push(name, stream.head);
     this.#wake();
@@ -180,8 +182,8 @@ export class FakeServer {
 
   #reported(report) {
     let item = null;
-    const answer = (type, { code, title, processed }) => {
-      item = type === "results_saved" ? { stream: report.stream, processed } : { problem: { code, title, temporary: false } };
+    const answer = (type, { code, title, ...saved }) => {
+      item = type === "results_saved" ? saved : { problem: { code, title, temporary: false } };
     };
     const stream = this.streams.get(report.stream);
     if (stream) this.#results(stream, report, answer);
@@ -365,9 +367,12 @@ export class FakeServer {
       return;
     }
     stream.reports.push(frame);
-    stream.processed = Math.max(stream.processed, Math.min(frame.upto, stream.head));
+    const stopped = frame.exceptions.map(({ offset }) => offset)
+      .find((offset) => offset > stream.processed && this.stops(stream.log.get(offset)));
+    const upto = stopped === undefined ? frame.upto : stopped - 1;
+    stream.processed = Math.max(stream.processed, Math.min(upto, stream.head));
     stream.received = Math.max(stream.received, stream.processed);
-    answer("results_saved", { stream: stream.name, processed: stream.processed });
+    answer("results_saved", { stream: stream.name, processed: stream.processed, ...(stopped === undefined ? {} : { stopped }) });
   }
 }
 

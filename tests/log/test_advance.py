@@ -4,10 +4,10 @@ import pytest
 from django.db import transaction
 
 from apps_registry.models import Device, MessageType, Service
-from messaging.log import cursors
+from messaging.log import cursors, retention
 from messaging.log.cursors import Receipt, Report, Saved
 from messaging.log.effects import Advanced, Effects
-from messaging.models import Feed, Message, Result
+from messaging.models import Feed, Message, Result, Subscription
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.rules import Segment
 from tests.conftest import World
@@ -210,3 +210,176 @@ def test_a_type_that_requires_no_result_and_names_services_tells_them_failures(w
     advance(Report(phone.pk, "device:phone", 2, special={2: Segment(2, 2, "failed", "KeyError")}))
 
     assert (feed(world.game), feed(world.weather)) == ([], [(1, "device:phone", 2, 2, "failed", "KeyError")])
+
+
+# --- on_failure: stop -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def orders(world: World, phone: Device) -> None:
+    """Six messages; the stream waits where 2, 3 or 5 fail."""
+    MessageType.objects.create(app=world.app, name="order", delivery="every", on_failure="stop")
+    for name in ("turn", "order", "order", "turn", "order", "turn"):
+        world.publish("device:phone", name)
+
+
+def stopped_at(device: Device) -> int | None:
+    return Subscription.objects.get(device=device, stream__name="device:phone").stopped_at
+
+
+def failed(*offsets: int, status: str = "failed") -> dict[int, Segment]:
+    return {offset: Segment(offset, offset, status, "KeyError") for offset in offsets}
+
+
+def test_a_failure_of_a_type_that_stops_holds_the_cursor_before_it(world: World, phone: Device, orders: None) -> None:
+    effects = Effects()
+
+    saved = advance(Report(phone.pk, "device:phone", 6, special=failed(3)), effects=effects)
+
+    entry = world.entry(phone)
+    assert saved == [Saved("device:phone", 2, stopped=3)]
+    assert (entry.processed, stopped_at(phone)) == (2, 3)
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 2, "processed", ""),
+        (2, "device:phone", 3, 3, "failed", "KeyError"),
+    ]
+    assert effects.advanced == [Advanced(phone.pk, entry.stream_id, 2)]
+
+
+def test_of_several_failures_the_first_that_stops_counts(world: World, phone: Device, orders: None) -> None:
+    saved = advance(Report(phone.pk, "device:phone", 6, special=failed(1, 2, 3, 5)))
+
+    assert saved == [Saved("device:phone", 1, stopped=2)]
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 1, "failed", "KeyError"),
+        (2, "device:phone", 2, 2, "failed", "KeyError"),
+    ]
+
+
+def test_the_first_message_of_a_stream_may_stop_it(world: World, phone: Device) -> None:
+    MessageType.objects.filter(name="turn").update(on_failure="stop")
+    world.publish("device:phone")
+
+    assert advance(Report(phone.pk, "device:phone", 1, special=failed(1))) == [Saved("device:phone", 0, stopped=1)]
+    assert feed(world.game) == [(1, "device:phone", 1, 1, "failed", "KeyError")]
+
+
+def test_the_same_failure_again_tells_nothing_new(world: World, phone: Device, orders: None) -> None:
+    report = Report(phone.pk, "device:phone", 3, special=failed(3))
+
+    advance(report)
+    again = advance(report, report)
+
+    assert again == [Saved("device:phone", 2, stopped=3)] * 2
+    assert len(feed(world.game)) == 2
+
+
+def test_a_success_after_a_stop_is_told_and_the_stream_goes_on(world: World, phone: Device, orders: None) -> None:
+    advance(Report(phone.pk, "device:phone", 3, special=failed(3)))
+
+    saved = advance(Report(phone.pk, "device:phone", 4))
+
+    assert saved == [Saved("device:phone", 4)]
+    assert (world.entry(phone).processed, stopped_at(phone)) == (4, None)
+    assert feed(world.game)[1:] == [
+        (2, "device:phone", 3, 3, "failed", "KeyError"),
+        (3, "device:phone", 3, 4, "processed", ""),
+    ]
+
+
+def test_a_stop_and_its_success_in_one_batch_are_both_told_in_order(world: World, phone: Device, orders: None) -> None:
+    saved = advance(
+        Report(phone.pk, "device:phone", 3, special=failed(3)),
+        Report(phone.pk, "device:phone", 6, special=failed(5)),
+    )
+
+    assert saved == [Saved("device:phone", 2, stopped=3), Saved("device:phone", 4, stopped=5)]
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 2, "processed", ""),
+        (2, "device:phone", 3, 3, "failed", "KeyError"),
+        (3, "device:phone", 3, 4, "processed", ""),
+        (4, "device:phone", 5, 5, "failed", "KeyError"),
+    ]
+    assert stopped_at(phone) == 5
+
+
+def test_a_rejection_does_not_stop(world: World, phone: Device, orders: None) -> None:
+    assert advance(Report(phone.pk, "device:phone", 6, special=failed(3, status="rejected"))) == [
+        Saved("device:phone", 6)
+    ]
+    assert stopped_at(phone) is None
+
+
+def test_what_the_app_rejects_after_a_stop_goes_on(world: World, phone: Device, orders: None) -> None:
+    advance(Report(phone.pk, "device:phone", 3, special=failed(3)))
+
+    assert advance(Report(phone.pk, "device:phone", 3, special=failed(3, status="rejected"))) == [
+        Saved("device:phone", 3)
+    ]
+    assert [row[4] for row in feed(world.game)] == ["processed", "failed", "rejected"]
+
+
+def test_once_the_type_goes_on_so_does_the_stream_and_the_failure_is_not_told_twice(
+    world: World, phone: Device, orders: None
+) -> None:
+    advance(Report(phone.pk, "device:phone", 3, special=failed(3)))
+    MessageType.objects.filter(name="order").update(on_failure="continue")
+
+    saved = advance(Report(phone.pk, "device:phone", 4, special=failed(3)))
+
+    assert saved == [Saved("device:phone", 4)]
+    assert stopped_at(phone) is None
+    assert feed(world.game) == [
+        (1, "device:phone", 1, 2, "processed", ""),
+        (2, "device:phone", 3, 3, "failed", "KeyError"),
+        (3, "device:phone", 4, 4, "processed", ""),
+    ]
+
+
+def test_a_message_past_its_time_stops_nothing(world: World, phone: Device, orders: None) -> None:
+    Message.objects.filter(offset=3).update(expires_at="2020-01-01T00:00:00Z")
+
+    assert advance(Report(phone.pk, "device:phone", 3, special=failed(3))) == [Saved("device:phone", 3)]
+
+
+def test_what_was_purged_at_a_stop_lets_the_stream_go_on(world: World, phone: Device, orders: None) -> None:
+    advance(Report(phone.pk, "device:phone", 3, special=failed(3)))
+    retention.purge(stream_id=world.entry(phone).stream_id, upto=3, effects=Effects())
+
+    saved = advance(Report(phone.pk, "device:phone", 4))
+
+    assert (saved, stopped_at(phone)) == ([Saved("device:phone", 4)], None)
+    assert [row[2:5] for row in feed(world.game)] == [
+        (1, 2, "processed"),
+        (3, 3, "failed"),
+        (3, 3, "gap"),
+        (4, 4, "processed"),
+    ]
+
+
+def test_one_device_that_stops_in_a_room_stops_no_other(world: World, phone: Device, tablet: Device) -> None:
+    MessageType.objects.filter(name="turn").update(on_failure="stop")
+    world.publish("room:lobby")
+    world.publish("room:lobby")
+
+    saved = advance(
+        Report(phone.pk, "room:lobby", 2, special=failed(1)),
+        Report(tablet.pk, "room:lobby", 2),
+    )
+
+    assert saved == [Saved("room:lobby", 0, stopped=1), Saved("room:lobby", 2)]
+    assert (world.entry(phone, "room:lobby").processed, world.entry(tablet, "room:lobby").processed) == (0, 2)
+
+
+def test_a_success_after_a_stop_is_told_also_of_a_type_that_requires_no_result(
+    world: World, phone: Device, orders: None
+) -> None:
+    MessageType.objects.update(result_required=False)
+    advance(Report(phone.pk, "device:phone", 3, special=failed(3)))
+
+    advance(Report(phone.pk, "device:phone", 6))
+
+    assert feed(world.game) == [
+        (1, "device:phone", 3, 3, "failed", "KeyError"),
+        (2, "device:phone", 3, 3, "processed", ""),
+    ]

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
-from apps_registry.models import Device
+from apps_registry.models import Device, MessageType
 from messaging.log import reading, retention
 from messaging.log.effects import Effects
 from messaging.models import Message
@@ -33,6 +34,17 @@ def test_the_text_built_by_the_database_is_the_text_that_was_pushed(world: World
         service=None,
         payload="null",
     )
+
+
+def test_that_a_type_stops_its_stream_stands_in_what_is_pushed_and_in_what_is_read(world: World, phone: Device) -> None:
+    MessageType.objects.filter(name="turn").update(on_failure="stop")
+    effects = Effects()
+    world.publish_all(world.publication("device:phone"), effects=effects)
+
+    found = reading.read_range(world.entry(phone).stream_id, after=0, upto=1, limit=10)
+
+    assert found.items[0].text == effects.appended[0].items[0].text
+    assert json.loads("{" + found.items[0].text)["on_failure"] == "stop"
 
 
 def test_a_range_ends_at_its_limit(world: World, phone: Device) -> None:

@@ -1,6 +1,6 @@
 """A client of Meanwhile for asyncio: `Service` publishes and hears of results, `Device` handles what it gets."""
 
-from meanwhile_client.device import Device, Gap, Latest, Message, Transient
+from meanwhile_client.device import Device, Gap, Latest, Message, Stopped, Transient
 from meanwhile_client.errors import ConnectionLost, MeanwhileError
 from meanwhile_client.service import Service
 from meanwhile_client.store import FileStore, MemoryStore, Store
@@ -15,6 +15,7 @@ __all__ = [
     "MemoryStore",
     "Message",
     "Service",
+    "Stopped",
     "Store",
     "Transient",
 ]

@@ -32,6 +32,17 @@ class Message:
     service: str | None
     data: Any
     redelivered: bool = False
+    #: "stop": where its handler raises, the stream waits.
+    on_failure: str = "continue"
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A handler raised on a message with `on_failure` "stop": its stream waits before it."""
+
+    stream: str
+    offset: int
+    error: Exception
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,8 @@ class Device:
     handlers: by message type, for messages, `latest` values and transient ones alike; what one returns goes to the
     service as the result's value, what it raises as a `failed` result (`latest` and transient ones have no results: it
     is logged). A message without a handler counts as processed.
+    on_stopped: the app failed on a message whose type says `stop`; its stream waits until the next connection, the next
+    `set_state("foreground")` or `retry`. Without it, that is logged as an error.
     token: the device token, or an async function that gets a fresh one from your back end.
     """
 
@@ -96,6 +109,7 @@ class Device:
         handlers: dict[str, Handler],
         *,
         on_gap: Callable[[Gap], Awaitable[None]] = _nothing,
+        on_stopped: Callable[[Stopped], Awaitable[None]] | None = None,
         store: Store | None = None,
         state: str = "foreground",
     ) -> None:
@@ -103,6 +117,7 @@ class Device:
         self._token = token
         self._handlers = handlers
         self._on_gap = on_gap
+        self._on_stopped = on_stopped
         self._store = store or MemoryStore()
         self._places = self._store.load()
         self._state, self._state_seq = state, 0
@@ -113,6 +128,9 @@ class Device:
         self._dirty: set[str] = set()
         self._versions: dict[str, int] = {}
         self._told: dict[str, int] = {}
+        #: Failures at which streams wait, and what is to be acknowledged of these.
+        self._stops: dict[str, Frame] = {}
+        self._acks: dict[str, int] = {}
         #: Set while the server has said welcome.
         self.connected = asyncio.Event()
 
@@ -137,6 +155,22 @@ class Device:
         if self._connection:
             with contextlib.suppress(ConnectionLost):  # the next hello says it
                 await self._connection.send("notice", state=state, state_seq=self._state_seq, id=0)
+        if state == "foreground" and self._stops:
+            await self._come_back()
+
+    @property
+    def stopped(self) -> dict[str, int]:
+        """The offset a stream waits at, by stream."""
+        return {stream: failure["offset"] for stream, failure in self._stops.items()}
+
+    async def retry(self, stream: str) -> None:
+        """What the stream waits at is handed over again: by a new connection, whose replay begins there."""
+        if stream in self._stops:
+            await self._come_back()
+
+    async def _come_back(self) -> None:
+        if self._connection:
+            await self._connection.close()
 
     def done(self, stream: str) -> int:
         """The last offset that was handed over."""
@@ -164,6 +198,8 @@ class Device:
         self._connection = connection
         self._dirty.clear()
         self._versions.clear()
+        self._acks.clear()
+        self._stops.clear()
         self._begin(welcome["streams"])
         tasks = [
             asyncio.create_task(self._beat(connection, welcome["ping_interval_ms"] / 1000)),
@@ -236,13 +272,16 @@ class Device:
         elif kind == "left":
             self._places.pop(frame["stream"], None)
         elif kind == "results_saved":
-            self._saved(frame["stream"], frame["processed"])
+            await self._saved(frame["stream"], frame["processed"], frame.get("stopped"))
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
     async def _message(self, message: Message) -> None:
         """Hands one over, unless it was."""
         place = self._places[message.stream]
+        if message.stream in self._stops:
+            self._pass(message)
+            return
         if message.offset <= place.done:
             return
         if message.offset > place.done + 1:
@@ -251,13 +290,31 @@ class Device:
             value = await self._call(message)
         except Exception as error:
             detail = _unsendable.sub("\ufffd", str(error))[:1024]
-            place.exceptions.append({"offset": message.offset, "code": type(error).__name__[:128], "detail": detail})
+            failure = {"offset": message.offset, "code": type(error).__name__[:128], "detail": detail}
+            if message.on_failure == "stop":
+                self._pass(message)
+                await self._stop(message.stream, failure, error)
+                return
+            place.exceptions.append(failure)
         else:
             if value is not None:
                 self._keep(place, message, value)
         place.done = message.offset
         self._store.save(self._places)
         self._to_tell(message.stream)
+
+    def _pass(self, message: Message) -> None:
+        """Acknowledged, for the window is the other streams', too; and dropped: it comes again with the next replay."""
+        self._acks[message.stream] = max(self._acks.get(message.stream, 0), message.offset)
+        self._news.set()
+
+    async def _stop(self, stream: str, failure: Frame, error: Exception) -> None:
+        self._stops[stream] = failure
+        self._to_tell(stream)
+        if self._on_stopped:
+            await self._on_stopped(Stopped(stream, failure["offset"], error))
+        else:
+            log.error("%s waits at %d, on which its handler failed: %s", stream, failure["offset"], error)
 
     def _keep(self, place: Place, message: Message, value: Any) -> None:
         """A value the server would refuse is left out: the message was handled all the same."""
@@ -285,6 +342,8 @@ class Device:
 
     async def _gap(self, gap: Gap) -> None:
         place = self._places[gap.stream]
+        if gap.stream in self._stops and gap.reason != "reset":
+            return  # it comes again, in its place
         await self._on_gap(gap)
         if gap.reason != "reset" and gap.last > place.done:
             place.done = gap.last
@@ -305,6 +364,10 @@ class Device:
                 for stream, version in _emptied(self._versions):
                     await connection.send("ack_latest", stream=stream, version=version)
                     await asyncio.sleep(SPACING)
+                for stream, upto in _emptied(self._acks):
+                    if place := self._places.get(stream):
+                        await connection.send("ack", stream=stream, upto=upto, epoch=place.epoch)
+                        await asyncio.sleep(SPACING)
                 for stream in sorted(self._dirty):
                     self._dirty.discard(stream)
                     for results in self._results(stream):
@@ -312,7 +375,10 @@ class Device:
                         await asyncio.sleep(SPACING)
 
     def _results(self, stream: str) -> Iterator[Frame]:
-        """Everything up to `done` that was not told on this connection: cumulative, cut where it would be too large."""
+        """Everything up to `done` that was not told on this connection: cumulative, cut where it would be too large.
+
+        Failures are told until they are confirmed: the server may wait at one, and what follows must not cover it up.
+        """
         place = self._places.get(stream)
         if place is None:
             return
@@ -321,7 +387,7 @@ class Device:
         part: Frame = {"exceptions": [], "values": []}
         size = 0
         for kind, one in sorted(specials, key=lambda special: special[1]["offset"]):
-            if one["offset"] <= told:
+            if one["offset"] <= told and kind == "values":
                 continue
             weight = len(json.dumps(one))
             if size and size + weight > LARGE:
@@ -330,12 +396,37 @@ class Device:
                 part, size = {"exceptions": [], "values": []}, 0
             part[kind].append(one)
             size += weight
-        yield {"upto": place.done, "epoch": place.epoch, **part}
+        upto = place.done
+        failure = self._stops.get(stream)
+        if failure and failure["offset"] == upto + 1:
+            upto = failure["offset"]
+            part["exceptions"].append(failure)
+        yield {"upto": upto, "epoch": place.epoch, **part}
 
-    def _saved(self, stream: str, processed: int) -> None:
+    async def _saved(self, stream: str, processed: int, stopped: int | None) -> None:
         place = self._places.get(stream)
-        if place is None or not (place.exceptions or place.values):
+        if place is None:
             return
+        failure = self._stops.get(stream)
+        if failure and processed >= failure["offset"]:
+            place.done = max(place.done, processed)
+            self._store.save(self._places)
+            raise ConnectionLost({"detail": f"The server went on beyond {failure['offset']} of {stream}: so do we."})
+        if stopped is not None and stopped <= place.done:
+            await self._set_back(stream, place, stopped)
+        elif place.exceptions or place.values:
+            self._confirm(place, processed)
+
+    async def _set_back(self, stream: str, place: Place, offset: int) -> None:
+        """The server waits at a failure that was none to stop at when its message came."""
+        failure = next((one for one in place.exceptions if one["offset"] == offset), {"offset": offset})
+        place.done, place.exceptions, place.values = offset - 1, [], []
+        self._store.save(self._places)
+        self._told[stream] = place.done
+        detail = f"The server does not go beyond the failure at {offset}."
+        await self._stop(stream, failure, MeanwhileError({"code": "stopped", "detail": detail}))
+
+    def _confirm(self, place: Place, processed: int) -> None:
         place.exceptions = [one for one in place.exceptions if one["offset"] > processed]
         place.values = [one for one in place.values if one["offset"] > processed]
         self._store.save(self._places)

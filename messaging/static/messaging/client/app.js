@@ -27,6 +27,12 @@ export class App {
     this.#call(handler, value);
   }
 
+  stopped(about) {
+    const { onStopped } = this.#options;
+    if (onStopped) this.#call(onStopped, about);
+    else console.error("Meanwhile: a stream waits at a failure, and there is no onStopped", about);
+  }
+
   state(state, detail) {
     this.event({ kind: "state", state, detail });
     this.#call(this.#options.onState, state, detail);

@@ -15,7 +15,7 @@ import { Writer } from "./writer.js";
 
 /**
  * @typedef {{stream: string, offset: number, name: string, time: string, service: string|null, data: unknown,
- *   redelivered: boolean, path: "live"|"replayed"|"pulled"|"merged", copy?: true}} Message `copy`: another tab handles it
+ *   redelivered: boolean, on_failure?: "stop", path: "live"|"replayed"|"pulled"|"merged", copy?: true}} Message `copy`: another tab handles it
  * @typedef {{stream: string, from: number, to: number, reason: string}} Gap
  * @typedef {{stream: string, name: string, key: string, version: number, coalesced: number, time: string,
  *   service: string|null, data: unknown}} LatestValue
@@ -29,6 +29,8 @@ import { Writer } from "./writer.js";
  * @property {(gap: Gap) => unknown} [onGap] something can no longer be delivered; without it, it is logged as an error
  * @property {(state: string, detail: object) => void} [onState]
  * @property {(about: {stream: string, head: number}) => unknown} [onStreamClosed]
+ * @property {(about: {stream: string, offset: number, error: unknown}) => unknown} [onStopped] a handler failed on a message
+ *   with `on_failure: "stop"`: its stream waits until the next return, or `retry`; without it, it is logged as an error
  * @property {(error: unknown) => void} [onError]
  * @property {(event: {kind: string}) => void} [onEvent] everything that happens, for diagnosis
  * @property {"pull"|"replay"|"hold"} [resume]
@@ -126,6 +128,9 @@ export class Meanwhile {
 
   /** @param {string} stream the position in it is forgotten */
   leave(stream) { return this.#request("leave", stream); }
+
+  /** What the stream waits at, after a failure that stopped it, is handed over again. @param {string} stream */
+  async retry(stream) { await this.#request("retry", stream); }
 
   /** Where everything stands, for people. */
   inspect() {
@@ -353,6 +358,7 @@ export class Meanwhile {
     save: ({ effect, ...changes }) => this.#writer.save(changes),
     latest: ({ value }) => this.#tell("latest", value),
     transient: ({ value }) => this.#tell("transient", value),
+    stopped: ({ effect, ...about }) => this.#app.stopped(about),
     note: ({ effect, ...event }) => this.#app.event(event),
     state: ({ state, detail }) => {
       if (state === "closed") {

@@ -169,7 +169,10 @@ class Line {
     }
   }
 
-  /** Handlers are at work, or results under way: what is new is asked for by its place, without what they have. */
+  /**
+   * Handlers are at work, or results under way: what is new is asked for by its place, without what they have.
+   * LIMIT: so it goes on, a request a stream every 2 s, as long as a stream waits at a failure.
+   */
   async #meanwhile(signal) {
     const through = new Promise((resolve) => { this.#news = () => this.#polled.behind || resolve(); });
     const enough = within(signal);
@@ -217,7 +220,7 @@ class Line {
   #posted({ type, frame, answer, error, latest }) {
     if (type === "saved") {
       this.#polled.saved(frame.stream, answer.processed);
-      this.#say({ type: "results_saved", re: frame.id, stream: frame.stream, processed: answer.processed });
+      this.#say({ type: "results_saved", re: frame.id, ...answer });
     } else if (type === "refused") {
       this.#say({ type: "error", re: frame.id, stream: frame.stream, code: error.code, title: error.title, detail: error.detail, temporary: error.temporary });
     } else if (type === "acked") {

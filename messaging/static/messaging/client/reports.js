@@ -14,7 +14,8 @@ export const RETRY_AFTER = 1_000;
 export class Reports {
   processed; // the server's cursor, as far as it was told
   #rows;
-  #asked = null; // {id, upto, until}: the frame that waits for its answer
+  #asked = null; // {id, upto, until, stop}: the frame that waits for its answer
+  #stop = null; // the failure at which the stream waits, until the server has heard of it
   #notBefore = 0;
   #refused = 0; // how often this frame was refused for good: first without values and details, then without rows
 
@@ -29,6 +30,9 @@ export class Reports {
   /** @param {Row} row */
   add(row) { this.#rows.push(row); }
 
+  /** The stream waits at this failure: told beyond `done`. @param {{offset: number, status: "failed", code: string, detail: string}} row */
+  stop(row) { this.#stop = row; }
+
   /** A new connection: whatever was asked before is unanswered for good. */
   begin(processed) {
     this.#asked = null;
@@ -39,7 +43,7 @@ export class Reports {
 
   /** @returns {number} ms until there is something to send; 0: now; Infinity: nothing */
   due(done, now) {
-    if (done <= this.processed) return Infinity;
+    if (done <= this.processed && !this.#stopsAt(done)) return Infinity;
     const wait = (this.#asked ? this.#asked.until : this.#notBefore) - now;
     return Math.max(0, wait);
   }
@@ -60,18 +64,32 @@ export class Reports {
       if (status === "failed") exceptions.push({ offset, status, code, ...(this.#refused ? {} : { detail }) });
       else if (!this.#refused) values.push({ offset, value: JSON.parse(value) });
     }
-    this.#asked = { id, upto, until: now + ANSWER_WITHIN };
+    const stop = upto === done && this.#stopsAt(done);
+    if (stop) {
+      const { offset, status, code, detail } = this.#stop;
+      upto = offset;
+      exceptions.push({ offset, status, ...(this.#refused > 1 ? {} : { code }), ...(this.#refused ? {} : { detail }) });
+    }
+    this.#asked = { id, upto, until: now + ANSWER_WITHIN, stop };
     return { type: "results", id, stream, ...(epoch === null ? {} : { epoch }), upto, exceptions, values };
   }
 
-  /** The server's cursor is at `processed`; `re`: the frame this answers. @returns {boolean} whether it is news */
-  saved(processed, now, re) {
+  #stopsAt(done) { return this.#stop !== null && this.#stop.offset === done + 1; }
+
+  /** Whether the answer to `re` says that the stream waits at an offset which this side had taken for done. */
+  contradicted(re, stopped) { return stopped !== undefined && this.#asked?.id === re && !(this.#asked.stop && this.#asked.upto === stopped); }
+
+  /** The server's cursor is at `processed`, and waits at `stopped`; `re`: the frame this answers. @returns {boolean} whether it is news */
+  saved(processed, now, re, stopped) {
     const asked = this.#asked;
     if (asked && (re === asked.id || processed >= asked.upto)) {
       this.#asked = null;
       this.#refused = 0;
-      this.#notBefore = processed < asked.upto ? now + RETRY_AFTER : 0;
+      const told = asked.stop && stopped === asked.upto;
+      if (told && this.#stop?.offset === stopped) this.#stop = null;
+      this.#notBefore = processed < asked.upto && !told ? now + RETRY_AFTER : 0;
     }
+    if (this.#stop && processed >= this.#stop.offset) this.#stop = null;
     if (processed <= this.processed) return false;
     this.processed = processed;
     this.#rows = this.#rows.filter((row) => row.offset > processed);

@@ -2,7 +2,7 @@
  * Runs the app's handlers: per stream in order, one at a time; streams do not wait for each other.
  *
  * A message is through when its handler has returned, or its promise is settled: never before. A handler that throws
- * makes a `failed` outcome, and the stream goes on.
+ * makes a `failed` outcome, and the stream goes on, or waits where the message says `on_failure: "stop"`.
  *
  * @typedef {{kind: "message", path: string, message: object} | {kind: "gap", gap: object} | {kind: "closed", head: number}} Item
  * @typedef {{status: "processed", value?: string} | {status: "failed", code: string, detail: string}} Outcome `value`: JSON text
@@ -28,7 +28,7 @@ export class Runner {
   /**
    * @param {{handlers: Record<string, (message: object) => unknown>, onGap: (gap: object) => unknown,
    *   onClosed: (about: object) => unknown, onError: (error: unknown) => void,
-   *   onHandled: (about: {stream: string, era: number, upto: number, outcome?: Outcome}) => void,
+   *   onHandled: (about: {stream: string, era: number, upto: number, outcome?: Outcome, stop?: true, error?: unknown}) => void,
    *   onBegin?: (kind: Item["kind"], value: object) => void}} parts `onBegin`: goes to the app now
    */
   constructor({ handlers, onGap, onClosed, onHandled, onError, onBegin = () => {} }) {
@@ -101,7 +101,9 @@ export class Runner {
     if (item.kind === "message") {
       const { offset } = item.message;
       this.#onBegin("message", { redelivered: false, ...item.message, path: item.path });
-      this.#onHandled({ stream, era, upto: offset, outcome: await this.#outcome(item) });
+      const { error, ...outcome } = await this.#outcome(item);
+      const stop = outcome.status === "failed" && item.message.on_failure === "stop";
+      this.#onHandled({ stream, era, upto: offset, outcome, ...(stop ? { stop, error } : {}) });
     } else if (item.kind === "gap") {
       this.#onBegin("gap", item.gap);
       await this.#told(() => this.#onGap(item.gap));
@@ -112,17 +114,20 @@ export class Runner {
     }
   }
 
-  /** @returns {Promise<Outcome>} */
+  /** @returns {Promise<Outcome & {error?: unknown}>} `error`: what was thrown */
   async #outcome({ message, path }) {
     const handlers = this.#handlers;
     const handler = Object.hasOwn(handlers, message.name) ? handlers[message.name] : handlers["*"];
-    if (!handler) return { status: "failed", code: "no_handler", detail: `There is no handler for ${message.name}.` };
+    if (!handler) {
+      const detail = `There is no handler for ${message.name}.`;
+      return { status: "failed", code: "no_handler", detail, error: new Error(detail) };
+    }
     try {
       const value = await handler({ redelivered: false, ...message, path });
       return { status: "processed", ...this.#value(value, message) };
     } catch (error) {
       this.#onError(error);
-      return { status: "failed", ...described(error) };
+      return { status: "failed", ...described(error), error };
     }
   }
 

@@ -5,7 +5,7 @@
  *
  * Events: start {stored, state}, stop, follow, background {unstarted, leaving}, foreground, probe, timer {name}, saved {streams},
  *   handled {stream, era, upto, outcome}, page {stream, page}, gone {stream, refusal}, pull_failed {stream, error},
- *   join and leave {stream, request}, token_renewed {token}; of one connection: token {token}, token_failed {error}, opened, frame {frame},
+ *   join, leave and retry {stream, request}, token_renewed {token}; of one connection: token {token}, token_failed {error}, opened, frame {frame},
  *   closed {code, reason}, each with its `connection`: whatever an older one still says is dropped.
  *   Polling speaks the same frames. While it does, a socket is tried beside it: opened and closed of that `connection`.
  *
@@ -119,6 +119,7 @@ export class Session {
     pull_failed: ({ stream, error }) => this.#pullFailed(stream, error),
     join: ({ stream, request }) => this.#ask({ kind: "join", stream, request }),
     leave: ({ stream, request }) => this.#ask({ kind: "leave", stream, request }),
+    retry: ({ stream, request }) => this.#retry(stream, request),
   };
 
   // --- connecting ---
@@ -387,7 +388,7 @@ export class Session {
     bye: (frame) => this.#bye(frame),
     error: (frame) => this.#error(frame),
     notice_saved: (frame) => this.#noticeSaved(frame),
-    results_saved: (frame) => this.#emit(...this.#streams.reported(frame, this.#now)),
+    results_saved: (frame) => this.#emit(...this.#streams.reported(frame, this.#now, this.#presence.foreground)),
     joined: (frame) => {
       if (this.#presence.foreground) this.#emit(...this.#streams.begin([frame], this.#now));
       this.#answered(frame.re, { value: frame });
@@ -439,6 +440,12 @@ export class Session {
     if (request !== null) this.#emit({ effect: "answer", request, ...answer });
     else if (answer.error) this.#emit({ effect: "error", error: answer.error });
     return true;
+  }
+
+  /** Without a connection, or in the background, the return does it. */
+  #retry(stream, request) {
+    if (this.#welcomed && this.#presence.foreground) this.#emit(...this.#streams.retry(stream));
+    this.#emit({ effect: "answer", request });
   }
 
   // --- timers ---

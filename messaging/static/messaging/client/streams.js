@@ -7,6 +7,7 @@
  *   clear {stream}               what the runner has not begun with is void: it was of another history
  *   save {streams?, results?, forget?}   to the store, atomically; comes back as the event `saved`
  *   latest {value}, transient {value}    to the app, at once
+ *   stopped {stream, offset, error}      the stream waits at a failure
  *   note {kind, …}               for diagnosis only
  */
 import { Track } from "./track.js";
@@ -32,7 +33,7 @@ export class Streams {
 
   get #all() { return [...this.#tracks.values()]; }
   /** Whether nothing is missing. A room whose join is not answered yet is none of ours. */
-  get live() { return this.#all.every(({ merge }) => merge.state === "live" || !merge.placed); }
+  get live() { return this.#all.every(({ merge, stopped }) => merge.state === "live" || !merge.placed || stopped !== null); }
   get unsaved() { return this.#all.reduce((sum, { done, reports }) => sum + Math.max(0, done - reports.processed), 0); }
   inspect() { return Object.fromEntries(this.#all.map((track) => [track.name, track.inspect()])); }
 
@@ -63,6 +64,10 @@ export class Streams {
   begin(entries, now) {
     return entries.flatMap((entry) => {
       const track = this.#track(entry.stream);
+      const { halt } = track;
+      track.again();
+      if (halt && entry.epoch === track.epoch && entry.processed > track.merge.done) track.goOn(entry.processed);
+      // a replay on the same connection leaves out what was acknowledged while it waited: a hole, which is pulled
       const out = this.#apply(track, (merge) => merge.begin(entry, this.#mode));
       track.entry(entry, false);
       track.settleUntil = now + SETTLE_WITHIN;
@@ -76,13 +81,27 @@ export class Streams {
     const others = this.#all.filter(({ name, merge }) => !named.has(name) && merge.state !== "live");
     return [
       ...this.begin(entries, now),
-      ...others.flatMap((track) => this.#apply(track, (merge) => merge.recover())),
+      ...others.flatMap((track) => this.#recover(track)),
     ];
+  }
+
+  #recover(track) {
+    track.again();
+    return this.#apply(track, (merge) => merge.recover());
+  }
+
+  /** What a stream waits at is handed over again, now. */
+  retry(name) {
+    const track = this.#tracks.get(name);
+    return track && track.stopped !== null ? this.#recover(track) : [];
   }
 
   /** A notice or a join is out, its answer not in: keep what comes meanwhile. */
   expect(name) {
-    for (const track of name ? [this.#track(name)] : this.#all) track.merge.expect();
+    for (const track of name ? [this.#track(name)] : this.#all) {
+      track.again();
+      track.merge.expect();
+    }
   }
 
   /** @param {Record<string, number>} unstarted the first offset no handler has begun with, by stream */
@@ -125,23 +144,33 @@ export class Streams {
 
   /** @returns {object[]|null} null: not a frame about what is in a stream */
   frame(frame, foreground) {
-    const on = (event) => this.#heard(frame.stream, foreground, event);
+    const on = (event) => this.#heard(frame, foreground, event);
     switch (frame.type) {
       case "message": return on((merge) => merge.message(frame));
-      case "messages": return frame.items.flatMap((item) => this.#heard(item.stream, foreground, (merge) => merge.message(item)));
+      case "messages": return frame.items.flatMap((item) => this.#heard(item, foreground, (merge) => merge.message(item)));
       case "gap": return on((merge) => merge.gap(frame));
       case "caught_up": return on((merge) => merge.caughtUp(frame));
-      case "stream_closed": return on((merge) => merge.closed(frame));
+      case "stream_closed":
+        this.#track(frame.stream).closing = frame.head;
+        return on((merge) => merge.closed(frame));
       case "latest": return foreground ? this.#latest(frame) : [];
       case "transient": return foreground ? [{ effect: "transient", value: plain(frame) }] : [];
       default: return null;
     }
   }
 
-  #heard(stream, foreground, event) {
-    const track = this.#track(stream);
+  #heard(frame, foreground, event) {
+    const track = this.#track(frame.stream);
+    if (track.stopped !== null && frame.reason !== "reset") return this.#passed(track, frame, foreground, event);
     const unannounced = foreground && track.merge.state === "away";
     return [...(unannounced ? this.#apply(track, (merge) => merge.recover()) : []), ...this.#apply(track, event)];
+  }
+
+  /** The stream waits: acknowledged, for the window is the other streams', too; and dropped, for it will be pulled. */
+  #passed(track, { stream, offset, to = offset }, foreground, event) {
+    const dropped = this.#apply(track, event);
+    if (to === undefined || !foreground || !track.pass(to)) return dropped;
+    return [...dropped, { effect: "save", streams: { [stream]: track.position } }];
   }
 
   page(stream, page) {
@@ -201,13 +230,27 @@ export class Streams {
   // --- what goes out ---
 
   /** The runner is through with an item, up to `upto`. `outcome`: of a message. */
-  handled({ stream, era, upto, outcome }) {
+  handled({ stream, era, upto, outcome, stop, error }) {
     const track = this.#tracks.get(stream);
     if (!track || era !== track.era) return []; // of a history that is gone, or a stream that was left
+    if (stop) return this.#stop(track, upto, error, { offset: upto, ...outcome });
     const special = outcome && (outcome.status === "failed" || outcome.value !== undefined);
     const row = special ? { stream, epoch: track.epoch, offset: upto, ...outcome } : null;
     track.handled(upto, row);
     return [{ effect: "save", streams: { [stream]: track.position }, ...(row ? { results: [row] } : {}) }];
+  }
+
+  #stop(track, offset, error, row) {
+    const { name: stream } = track;
+    const back = track.done >= offset;
+    track.stop(offset, row);
+    return [
+      { effect: "stop_pulls", stream },
+      { effect: "clear", stream },
+      { effect: "save", streams: { [stream]: track.position }, ...(back ? { forget: [{ stream }] } : {}) },
+      { effect: "note", kind: "stopped", stream, offset },
+      { effect: "stopped", stream, offset, error },
+    ];
   }
 
   saved(streams = {}) {
@@ -235,13 +278,22 @@ export class Streams {
   flushLatest() { return this.#all.map((track) => track.ackLatest()).filter(Boolean); }
 
   /** `results_saved` */
-  reported({ stream, processed, re }, now) {
+  reported({ stream, processed, stopped, re }, now, foreground) {
     const track = this.#tracks.get(stream);
-    if (!track?.reports.saved(processed, now, re)) return [];
-    return [
+    if (!track) return [];
+    const contradicted = track.reports.contradicted(re, stopped);
+    const news = track.reports.saved(processed, now, re, stopped);
+    const beyond = track.halt !== null && processed > track.merge.done;
+    if (beyond) track.goOn(processed);
+    const out = news ? [
       { effect: "note", kind: "saved", stream, processed },
       { effect: "save", streams: { [stream]: track.position }, forget: [{ stream, upto: processed }] },
-    ];
+    ] : [];
+    if (beyond) out.push({ effect: "stop_pulls", stream }, { effect: "clear", stream }, ...(foreground ? this.#recover(track) : []));
+    else if (contradicted && stopped <= track.done) {
+      out.push(...this.#stop(track, stopped, new Error(`The server does not go beyond the failure at ${stream} ${stopped}.`)));
+    }
+    return out;
   }
 
   /** A results frame, or an ack, was refused. `id`: of the frame; undefined: of any that waits. */

@@ -16,6 +16,8 @@ export const ACK_AHEAD = 256;
 export class Track {
   era = 0; // counts resets: what was handed over before is not of this history
   closedAt = null;
+  closing = null; // the head, once the server has said that it is closed
+  halt = null; // {offset, waits}: the app failed on it; waits: nothing is handed over until the next return, or a retry
   settleUntil = null; // a return is reported in one frame, but not later than this
   #acked = 0; // on this connection
   #versions = new Map(); // newest version handed over, by type and key
@@ -32,6 +34,8 @@ export class Track {
   }
 
   get epoch() { return this.merge.epoch; }
+  /** The offset it waits at, or null. */
+  get stopped() { return this.halt?.waits ? this.halt.offset : null; }
 
   /** @returns {Position} */
   get position() {
@@ -52,6 +56,49 @@ export class Track {
     this.reports = new Reports(done);
     this.#versions.clear();
     this.#latest = { seen: 0, acked: 0 };
+    this.halt = null;
+    return true;
+  }
+
+  // --- a failure that stops ---
+
+  /**
+   * The stream waits before `offset`: what was handed over behind it is taken back.
+   * @param {object} [row] the failure; none: the server has it, and knew alone that the type stops
+   */
+  stop(offset, row) {
+    this.halt = { offset, waits: true };
+    if (this.done >= offset) {
+      this.era += 1;
+      this.done = offset - 1;
+      this.stored.done = Math.min(this.stored.done, this.done);
+      this.reports = new Reports(this.reports.processed);
+    }
+    this.merge.away(offset - 1);
+    if (this.closedAt !== null) this.merge.closed({ head: this.closedAt });
+    this.closedAt = null;
+    if (row) this.reports.stop(row);
+  }
+
+  /** Next time what it waits at is handed over again. */
+  again() {
+    if (this.halt) this.halt.waits = false;
+  }
+
+  /** The server's cursor has gone beyond the failure: so does this side. */
+  goOn(upto) {
+    this.era += 1;
+    this.halt = null;
+    this.merge = new Merge({ epoch: this.epoch, done: upto });
+    if (this.closing !== null) this.merge.closed({ head: this.closing });
+    this.done = Math.max(this.done, upto);
+    this.received = Math.max(this.received, this.done);
+  }
+
+  /** While it waits: acknowledged and dropped. @returns {boolean} whether `received` moved */
+  pass(upto) {
+    if (upto <= this.received) return false;
+    this.received = upto;
     return true;
   }
 
@@ -79,6 +126,7 @@ export class Track {
   handled(upto, row) {
     this.done = Math.max(this.done, upto);
     this.received = Math.max(this.received, this.done);
+    if (this.halt && this.done >= this.halt.offset) this.halt = null;
     this.receive();
     if (row) this.reports.add(row);
   }
@@ -102,7 +150,7 @@ export class Track {
 
   /** @returns {number} ms until its results are to be sent; Infinity: there are none */
   due(now, foreground) {
-    const settled = this.merge.state === "live" && this.stored.done >= this.merge.done;
+    const settled = (this.merge.state === "live" || this.stopped !== null) && this.stored.done >= this.merge.done;
     if (settled || now >= this.settleUntil || !foreground) this.settleUntil = null;
     const due = this.reports.due(this.stored.done, now);
     return this.settleUntil === null ? due : Math.max(due, this.settleUntil - now);
@@ -131,7 +179,7 @@ export class Track {
     const { epoch, cut, head, buffered, state } = this.merge;
     return {
       epoch, processed: this.reports.processed, done: this.done, received: this.received, cut, head, buffered,
-      resuming: state === "resuming",
+      resuming: state === "resuming", ...(this.stopped === null ? {} : { stopped: this.stopped }),
     };
   }
 }
