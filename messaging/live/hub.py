@@ -108,6 +108,7 @@ class Hub:
         if self._expelled(session, entries):
             return
         session.pages = 0
+        session.called_back = False
         missing = [entry for entry in entries if entry.stream not in session.ways]
         self._enter(session, missing)
         session.begin(entries)

@@ -13,7 +13,7 @@ from messaging.live.hub import Hub
 from messaging.live.reader import Reader
 from messaging.live.session import Session
 from messaging.log import reading, sql
-from messaging.protocol import wire
+from messaging.protocol import rules, wire
 
 #: Streams or devices of one query.
 CHUNK = 2000
@@ -138,7 +138,10 @@ async def devices(hub: Hub, reader: Reader, only: Collection[int] | None = None)
         moved = [
             session
             for id, session in before.items()
-            if not session.over and (only is not None or ((one := found.get(id)) and one.streams != len(session.ways)))
+            if not session.over
+            and (
+                only is not None or session.called_back or ((one := found.get(id)) and one.streams != len(session.ways))
+            )
         ]
         if moved:
             await _memberships(hub, reader, moved)
@@ -156,7 +159,11 @@ async def _memberships(hub: Hub, reader: Reader, sessions: Collection[Session]) 
         for name in sorted(set(entries) - set(session.ways)):
             if not session.over:
                 session.link.send(wire.frame("joined", **entries[name].as_frame()))
-                hub.join(session, entries[name])
+                hub.join(session, entries.pop(name))
+        if session.called_back and not session.over:
+            session.called_back = False
+            if session.state == rules.FOREGROUND:
+                hub.resume(session, list(entries.values()))
 
 
 def _check(hub: Hub, session: Session, standing: Standing | None) -> None:
@@ -171,5 +178,7 @@ def _check(hub: Hub, session: Session, standing: Standing | None) -> None:
     elif standing.state_seq > session.state_seq:
         # A notice that came over HTTP, or through another process.
         session.set_state(standing.state, standing.state_seq)
+        # In the other modes the client pulls up to the cut it was answered with: a later one here would leave a hole.
+        session.called_back = standing.state == rules.FOREGROUND and session.mode == "replay"
         session.pump()
         hub.owe(session)

@@ -51,6 +51,8 @@ class Session:
         #: Pages pulled over HTTP during the present return, and whether the return is still under way.
         self.pages = 0
         self.returning = False
+        #: A foreground notice came by another way than this connection: the return is to begin here, too.
+        self.called_back = False
         self._fetch = fetch
 
     # --- streams -----------------------------------------------------------------------------------------------------

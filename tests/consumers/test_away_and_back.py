@@ -192,3 +192,23 @@ async def test_a_notice_over_http_counts_like_one_over_the_socket(phone: Phone, 
 
     assert (answer.status_code, answer.json()["state"]) == (200, "background")
     assert seen == []
+
+
+async def test_a_foreground_notice_over_http_begins_the_replay_on_the_open_socket(
+    phone: Phone, game_service: Service
+) -> None:
+    socket, _ = await phone.connect(resume="replay")
+    await socket.caught_up()
+    await game_service.publish_all(*[{"to": phone.stream, "name": "turn", "data": n} for n in range(3)])
+    await socket.messages(3)
+    await socket.ask("results", stream=phone.stream, upto=1)
+
+    for state in ("background", "foreground"):
+        phone.seq += 1
+        answer = await phone.http.post("/api/v1/notices", json={"state": state, "state_seq": phone.seq})
+    frames = await socket.caught_up()
+
+    assert (answer.json()["state"], entry(answer.json(), phone.stream)["cut"]) == ("foreground", 3)
+    assert [one["offset"] for one in messages(frames)] == [2, 3]
+    caught = {frame["stream"]: frame["upto"] for frame in frames if frame["type"] == "caught_up"}
+    assert caught == {phone.stream: 3, f"user:{phone.user}": 0, phone.room: 0}
