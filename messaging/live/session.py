@@ -86,6 +86,7 @@ class Session:
     def _begin(self, way: Way, entry: Entry, stated: StatedPosition | None, same_connection: bool) -> None:
         way.processed = max(way.processed, entry.processed)
         way.cut = entry.head
+        way.version = max(way.version, entry.version)
         start = rules.start_of_return(
             processed=entry.processed,
             head=entry.head,

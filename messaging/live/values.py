@@ -27,7 +27,13 @@ class Values:
         self.paying = False
 
     def news(self, value: NewValue) -> None:
-        """A new newest value: it takes the place of the one that waits, and goes out as soon as it may."""
+        """A new newest value: it takes the place of the one that waits, and goes out as soon as it may.
+
+        Not one of before the return, whose wake-up is late: the device is owed the newest, or has it already.
+        """
+        way = self._ways.get(value.stream)
+        if way is None or value.version <= way.version:
+            return
         place = (value.stream_id, value.value)
         waiting = self._waiting.pop(place, None)
         if waiting and waiting[0].version > value.version:
@@ -58,7 +64,7 @@ class Values:
         """After a return, or when an update was missed: values the device has not acknowledged are to be sent."""
         self.debts += 1
         for way in self._ways.values():
-            if way.stream.version:
+            if way.stream.version or way.version:
                 way.owed_after = 0
                 self.owing = True
 
@@ -106,4 +112,5 @@ class Values:
     def begin_anew(self) -> None:
         """The device is back: what it has, only its acknowledgements say."""
         for way in self._ways.values():
+            way.version = max(way.version, way.stream.version)
             way.versions.clear()

@@ -28,6 +28,7 @@ class Way:
         "session",
         "stream",
         "subscription_id",
+        "version",
         "versions",
     )
 
@@ -47,6 +48,8 @@ class Way:
         self.fetching = False
         self.replay_to: int | None = None
         self.closing_told = False
+        #: Values up to here there were when its return began: they are owed, not news.
+        self.version = entry.version
         #: Newest version sent of each key.
         self.versions: dict[str, int] = {}
         #: Values above this version are to be read and sent; None: nothing is owed.

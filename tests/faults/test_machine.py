@@ -31,6 +31,10 @@ ONCE_WRONG: dict[str, walks.Walk] = {
         *(m.begin(), m.exchange(), m.exchange()),
         *(m.publish_value(key="oslo", elsewhere=True), m.publish_value(), m.exchange()),
     ),
+    "the wake-up of a value came after the device, which had been told of a newer one": lambda m: (
+        *(m.begin(), m.publish_value(stream="room:lobby", elsewhere=True)),
+        *(m.publish_value(stream="room:lobby", elsewhere=True), m.connect(), m.wake_up()),
+    ),
     "an app handles what it has of a history that is lost": lambda m: (
         *(m.begin(), m.back_up(), m.publish(), m.restart(arrived=True), m.put_back(), m.handle()),
     ),

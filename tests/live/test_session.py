@@ -318,6 +318,23 @@ def test_a_late_wake_up_does_not_take_the_place_of_a_newer_value_that_waits() ->
     assert [frame["version"] for frame in place.link.take()] == [2]
 
 
+def test_a_value_of_before_the_return_is_read_and_its_late_wake_up_tells_nothing() -> None:
+    place = Place()
+    place.link.take()
+    place.session.begin([replace(place.entry, version=2)])  # the wake-ups of both are still under way
+    place.session.owe()
+    owing = dict(place.session.values.owed())
+
+    place.session.news(value(1))
+    place.session.values.pay({1: owed(2)}, complete=True)
+    place.session.news(value(2, "key-2"))
+    place.session.news(value(3))
+
+    told = [frame["version"] for frame in place.link.take() if frame["type"] == "latest"]
+    assert owing == {1: 0}
+    assert told == [2, 3]
+
+
 steps = st.lists(
     st.sampled_from(
         ["commit", "commit3", "deliver", "lose", "double", "late", "ack", "read", "block", "open", "repair"]
