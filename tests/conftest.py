@@ -35,10 +35,11 @@ def every_frame_is_described() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of another engine are not of this run: the other pass of tests/run.sh has them."""
+    """Tests of another engine are of the other pass of tests/run.sh; those that take long, of make faults."""
     absent = {
         "sqlite": connection.vendor != "sqlite",
         "redis": not settings.REDIS_URL,
+        "long": "WALKS" not in os.environ,
     }
     left_out = [item for item in items if any(absent.get(mark.name) for mark in item.iter_markers())]
     if left_out:

@@ -93,7 +93,7 @@ def test_a_broken_rule_shows_on_a_walk_that_else_goes_well(name: str) -> None:
     assert walks.wrong(mutation.walk) == ""
 
 
-@pytest.mark.skipif(not LONG, reason="takes long: make faults")
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_rule_shows_by_chance(name: str) -> None:

@@ -66,6 +66,7 @@ STORY: list[Told] = [
     h.Heard(NAME, PHONE, LOBBY, 1, 2, "processed"),
     h.Heard(NAME, PHONE, LOBBY, 3, 3, "failed"),
     h.FeedRead(NAME),
+    h.Wants(PHONE, "foreground"),
     h.Stands(PHONE, LOBBY, 3, 3, 3),
     h.Settled(PHONE),
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.faults.auditor import Violation, audit
-from tests.faults.history import Joined, Settled
+from tests.faults.history import Joined, Settled, Wants
 from tests.network.account import Account, Line
 from tests.network.back_end import BackEnd
 from tests.network.phones import Phones
@@ -136,7 +136,8 @@ class Trip:
         if missing:
             self._phones.tell("inspect", self._device)
             await self._record.until(lambda: self._lines[-1]["kind"] == "inspected", 2)
-        self._record.add(*stands)
+        # What was confirmed until here, the server must know.
+        self._record.add(Wants(self._device, "foreground"), *stands)
         self._record.add(Settled(self._device))
         return missing
 
