@@ -69,7 +69,7 @@ class Node:
         self.feeds = Feeds(
             reader=self.reader, run=self.hub.run, entered=self.wakeups.follow, left=self.wakeups.unfollow
         )
-        self.shared = Shared(settings.REDIS_URL)
+        self.shared = Shared(settings.REDIS_URL, lineage.installation)
         self.limits = Limits(self.shared)
         self.connections = Connections(self.shared, self.wakeups.node, settings.MEANWHILE_APP_CONNECTIONS)
         #: Open service sockets.
@@ -251,10 +251,13 @@ class Node:
         """Whether the app may have one more socket; then it is counted until `connections.leave`."""
         if not self.connections.enter(app_id):
             return False
-        if self.connections.common and not await self.reader.ask(lambda: self.connections.permit(app_id)):
-            self.connections.leave(app_id)
-            return False
-        return True
+        permitted = False
+        try:
+            permitted = not self.connections.common or await self.reader.ask(lambda: self.connections.permit(app_id))
+        finally:
+            if not permitted:
+                self.connections.leave(app_id)
+        return permitted
 
     def _same_history(self) -> None:
         """The writer looks at each new connection; a pooler may lead an open one to another server."""

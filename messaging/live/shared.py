@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import redis
@@ -15,9 +17,13 @@ PATIENCE, PAUSE = 0.25, 5.0
 
 
 class Shared:
-    """Runs scripts atomically; from any thread but the loop's. Redis away: None, and everybody counts alone."""
+    """Runs scripts atomically; from any thread but the loop's. Redis away: None, and everybody counts alone.
 
-    def __init__(self, url: str) -> None:
+    identify: the installation's name, asked for once: several on one Redis have the same ids of apps and keys.
+    """
+
+    def __init__(self, url: str, identify: Callable[[], str]) -> None:
+        self._identify = identify
         self._redis = (
             redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE) if url else None
         )
@@ -27,11 +33,15 @@ class Shared:
     def there(self) -> bool:
         return self._redis is not None and time.monotonic() >= self._away_until
 
+    @cached_property
+    def _installation(self) -> str:
+        return self._identify()
+
     def run(self, script: str, key: str, *arguments: Any) -> list[Any] | None:
         if self._redis is None or not self.there:
             return None
         try:
-            answer: list[Any] = self._redis.eval(script, 1, f"meanwhile:{key}", *arguments)
+            answer: list[Any] = self._redis.eval(script, 1, f"meanwhile:{self._installation}:{key}", *arguments)
         except redis.RedisError as error:
             self._away_until = time.monotonic() + PAUSE
             logger.warning("limits are counted per process for a while: %s", type(error).__name__)
