@@ -5,12 +5,16 @@ With DATABASE_URL and REDIS_URL set they run on PostgreSQL and Redis, and one in
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from contextlib import suppress
@@ -20,17 +24,20 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from tests.clerk import Clerk
+
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = ("turn=every", "gift=every", "weather=latest", "chat=transient")
 #: The engine the suite runs on; "": SQLite.
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
 
 
-def make_database(url: str) -> str:
-    """A fresh database on the server of `url`; → its URL."""
+def make_database(url: str, model: str = "") -> str:
+    """A fresh database on the server of `url`, or a copy of another there; → its URL."""
     name = f"meanwhile_{uuid.uuid4().hex[:12]}"
+    template = f' TEMPLATE "{urlsplit(model).path[1:]}"' if model else ""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}"{template}')
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
@@ -53,6 +60,7 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
     #: Whose server the database was made on.
     made_at: str = ""
+    _clerk: Clerk | None = None
 
     @property
     def base(self) -> str:
@@ -73,28 +81,37 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def provide_database(self) -> None:
-        """An empty one of its own."""
+    def shell(self, code: str) -> str:
+        """What Django code prints in this installation."""
+        if self._clerk is None:
+            self._clerk = Clerk(ROOT, self.variables())
+        return self._clerk.run(code)
+
+    def provide_database(self, model: Server | None = None) -> None:
+        """One of its own: empty, or a copy of another installation's that does not run."""
         self.made_at = self.environment.get("DATABASE_URL", DATABASE_URL)
         if self.made_at:
-            self.environment = {**self.environment, "DATABASE_URL": make_database(self.made_at)}
+            made = make_database(self.made_at, model.environment["DATABASE_URL"] if model else "")
+            self.environment = {**self.environment, "DATABASE_URL": made}
+        elif model:
+            shutil.copy(model.folder / "meanwhile.sqlite3", self.folder)
 
     def prepare(self) -> str:
-        """Migrates and makes an app; → its service key."""
-        self.provide_database()
-        self.manage("migrate", "-v0")
-        types = [part for one in TYPES for part in ("--type", one)]
-        made = json.loads(self.manage("create_app", "demo", *types, "--json"))
-        key: str = made["key"]
+        """Gives it a database with an app; → its service key."""
+        key, model = prepared(self.environment.get("DATABASE_URL", DATABASE_URL))
+        self.provide_database(model)
         return key
 
     def beside(self) -> Server:
         """Another process of the same installation, not started yet."""
-        return replace(self, port=0, process=None)
+        return replace(self, port=0, process=None, _clerk=None)
 
     def dispose(self) -> None:
         """Stops, and drops the database that was made for it."""
         self.stop()
+        if self._clerk:
+            self._clerk.dismiss()
+            self._clerk = None
         if self.made_at:
             drop_database(self.made_at, self.environment["DATABASE_URL"])
 
@@ -137,6 +154,22 @@ class Server:
             self.process.kill()
             self.process.wait(20)
             self.process = None
+
+
+@functools.cache
+def prepared(url: str) -> tuple[str, Server]:
+    """The service key of an installation with an app, and the installation: it never runs, others copy its database.
+
+    To migrate a database for each takes seconds.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="meanwhile-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = Server(folder, environment={"DATABASE_URL": url} if url else {})
+    server.provide_database()
+    server.manage("migrate", "-v0")
+    types = [part for one in TYPES for part in ("--type", one)]
+    made = json.loads(server.manage("create_app", "demo", *types, "--json"))
+    return made["key"], server
 
 
 def free_port() -> int:

@@ -29,7 +29,7 @@ class Socket:
     async def open(cls, base: str, path: str, **options: Any) -> Socket:
         url = base.replace("http", "ws", 1) + path
         options.setdefault("subprotocols", ["meanwhile.v1.json"])
-        return cls(await connect(url, compression=None, **options))
+        return cls(await connect(url, compression=None, close_timeout=1, **options))
 
     async def send(self, type: str, **members: Any) -> None:
         await self.send_text(json.dumps({"type": type, **members}))

@@ -47,7 +47,7 @@ def make_keys(servers: list[Server]) -> Callable[[int], list[str]]:
             "from apps_registry.services import create_app\n"
             f"for number in range({count}): print(create_app(name=f'network-{{number}}', types={types!r}).key)"
         )
-        return servers[0].manage("shell", "-v0", "-c", code).split()
+        return servers[0].shell(code).split()
 
     return make
 
