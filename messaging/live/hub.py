@@ -279,7 +279,7 @@ class Hub:
             stream = self.streams.get(receipt.stream_id)
             way_ = stream.ways.get(receipt.device_id) if stream else None
             if way_:
-                way_.lane.ack(receipt.upto)
+                way_.session.ack(way_.stream.name, receipt.upto)
                 way_.session.pump()
 
     def _deliver_values(self, values: Iterable[NewValue]) -> None:

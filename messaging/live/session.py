@@ -112,10 +112,10 @@ class Session:
     # --- what happens ------------------------------------------------------------------------------------------------
 
     def ack(self, name: str, upto: int) -> Way | None:
-        """A receipt: the window opens. None if the session has no such stream."""
+        """A receipt, above the head as if for the head: the window opens. None if the session has no such stream."""
         way = self.ways.get(name)
         if way:
-            way.lane.ack(upto)
+            way.lane.ack(min(upto, way.stream.head))
         return way
 
     def under_way(self, stream: str, offset: int) -> bool:

@@ -25,17 +25,26 @@ class Window:
 class Lane:
     """The way of one stream to one connection: sends `next`, never skips."""
 
-    __slots__ = ("_sizes", "_window", "acked", "next")
+    __slots__ = ("_claimed", "_sizes", "_window", "acked", "next")
 
     def __init__(self, window: Window, *, after: int) -> None:
         self._window = window
         self._sizes: deque[tuple[int, int]] = deque()
         self.next = after + 1
         self.acked = after
+        #: What the device said that it has, also beyond what was sent on this connection.
+        self._claimed = 0
 
     def sent(self, offset: int, size: int) -> None:
-        """A message went out; everything up to it counts as told."""
+        """A message went out; everything up to it counts as told.
+
+        Sent again to a device that has it, it waits for no receipt: there will not be another one, and a window full of
+        such messages would never open.
+        """
         self.next = offset + 1
+        if offset <= self._claimed:
+            self.acked = max(self.acked, offset)
+            return
         self._sizes.append((offset, size))
         self._window.count += 1
         self._window.bytes += size
@@ -45,7 +54,8 @@ class Lane:
         self.next = max(self.next, upto + 1)
 
     def ack(self, upto: int) -> None:
-        """A receipt, cumulative; beyond what was sent it counts as what was sent."""
+        """A receipt, cumulative; beyond what was sent it counts when that is sent."""
+        self._claimed = max(self._claimed, upto)
         self.acked = max(self.acked, min(upto, self.next - 1))
         while self._sizes and self._sizes[0][0] <= self.acked:
             _, size = self._sizes.popleft()

@@ -335,6 +335,27 @@ def test_a_value_of_before_the_return_is_read_and_its_late_wake_up_tells_nothing
     assert told == [2, 3]
 
 
+def test_results_that_come_before_the_replay_do_not_leave_it_stuck() -> None:
+    place = Place(head=4, window=2)  # a return: the device has 1 to 4 in hand, and says so at once
+
+    place.session.advanced(place.way, 4)
+    place.commit()
+    place.repair()
+    while place.reads:
+        place.answer_read()
+
+    assert place.link.told() == [1, 2, 3, 4, 5]
+
+
+def test_a_receipt_for_what_there_is_not_opens_no_window() -> None:
+    place = Place(window=2)
+
+    place.session.ack("room:x", 10**6)
+    place.deliver(place.commit(5))
+
+    assert place.link.told() == [1, 2]
+
+
 steps = st.lists(
     st.sampled_from(
         ["commit", "commit3", "deliver", "lose", "double", "late", "ack", "read", "block", "open", "repair"]

@@ -37,6 +37,18 @@ def test_an_ack_above_what_was_sent_counts_as_what_was_sent() -> None:
     assert lane.acked == 1
 
 
+def test_what_is_sent_again_and_was_acknowledged_before_waits_for_nothing() -> None:
+    window = Window(max_count=2, max_bytes=1000)
+    lane = Lane(window, after=0)
+
+    lane.ack(3)  # of an earlier connection; the replay has only begun
+    for offset in (1, 2, 3, 4):
+        lane.sent(offset, 10)
+
+    assert window.room == 1
+    assert (lane.acked, lane.holds(3), lane.holds(4)) == (3, False, True)
+
+
 def test_lanes_share_the_window_of_their_connection() -> None:
     window = Window(max_count=3, max_bytes=100)
     one, two = Lane(window, after=0), Lane(window, after=0)
@@ -55,9 +67,12 @@ def test_the_window_holds_exactly_what_is_sent_and_not_acknowledged(steps: list[
     window = Window(max_count=1000, max_bytes=10**6)
     lane = Lane(window, after=0)
     waiting: list[int] = []
+    claimed = 0
     for step, number in steps:
+        if step in {"ack", "pull"}:
+            claimed = max(claimed, number)
         if step == "send":
-            waiting.append(lane.next)
+            waiting += [lane.next] if lane.next > claimed else []
             lane.sent(lane.next, 7)
         elif step == "ack":
             waiting = [offset for offset in waiting if offset > min(number, lane.next - 1)]
