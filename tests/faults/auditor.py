@@ -28,9 +28,9 @@ class _Log:
     #: Offset → the reasons for which it may be missing.
     removable: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     newest: dict[str, int] = field(default_factory=dict)
-    #: What an older database that was put back knows of the stream; what it knew before.
+    #: What an older database that was put back knows of the stream; what had been published before, confirmed or not.
     restored: int | None = None
-    lost: set[tuple[int, str]] = field(default_factory=set)
+    before: set[str] = field(default_factory=set)
 
     @property
     def head(self) -> int:
@@ -47,6 +47,8 @@ class _Reader:
     stored: int = 0
     open: int | None = None
     failed: set[int] = field(default_factory=set)
+    #: Failures whose confirmed results an older database lacks: the device keeps them no longer, and cannot say again.
+    forgotten: set[int] = field(default_factory=set)
     missed: set[int] = field(default_factory=set)
     reported: int = 0
     saved: int = 0
@@ -126,7 +128,7 @@ class Auditor:
 
     def on_restored(self, event: h.Restored) -> None:
         log = self._logs[event.stream]
-        log.lost.update(log.messages.items())
+        log.before = {message for stream, message in self._asked if stream == event.stream}
         for offset in [offset for offset in log.messages if offset > event.head]:
             log.offsets.pop(log.messages.pop(offset), None)
         log.confirmed = {offset for offset in log.confirmed if offset <= event.head}
@@ -139,6 +141,7 @@ class Auditor:
                 reader.unaware = True
                 reader.missed.clear()  # a purge, or what had expired, may be undone with it
                 reader.owes_reset = reader.owes_reset or reader.stored > event.head
+                reader.forgotten.update(offset for offset in reader.failed if offset <= reader.saved)
                 reader.saved = reader.asked_saved = reader.asked_head = 0
                 reader.asked_at.clear()
                 reader.shown.clear()
@@ -158,7 +161,7 @@ class Auditor:
         reader = self._readers[event.device, event.stream]
         if reader.position is not None:
             self._follows(reader.position, event.offset, event)
-        if not (reader.unaware and (event.offset, event.message) in self._logs[event.stream].lost):
+        if not (reader.unaware and event.message in self._logs[event.stream].before):
             self._check(not reader.owes_reset, "P11", f"{event}: its history is another one, and it was not told")
             self._stands_at(event.stream, event.offset, event.message)
         reader.position = reader.open = event.offset
@@ -248,7 +251,7 @@ class Auditor:
             self._check(bool(said), "P5", f"{where}: its result was confirmed, and the service never heard")
         if offset in reader.missed and said:
             self._check(said[0] == "gap", "P4", f"{where} was told as a gap, and the service heard {said[0]!r}")
-        elif said and said[0] != "gap":
+        elif said and said[0] != "gap" and offset not in reader.forgotten:
             status = "failed" if offset in reader.failed else "processed"
             self._check(said[0] == status, "P5", f"{where}: the handler made it {status}, the service heard {said[0]}")
 

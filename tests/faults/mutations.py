@@ -238,14 +238,10 @@ def a_rewind_is_skipped(patch: Patch) -> None:
 
 
 @shown_by(
-    "P2",
+    "the socket sends",
     lambda m: (
-        m.begin(modes=("pull", "replay")),
-        m.publish(streams=FIVE),
-        m.publish(streams=FIVE),
+        *(m.begin(), m.publish(streams=("room:lobby",)), m.publish(streams=FIVE, elsewhere=True)),
         m.expire(stream="room:lobby", first=3),
-        m.publish(streams=FIVE),
-        m.connect(which=1),
     ),
 )
 def a_late_range_skips(patch: Patch) -> None:

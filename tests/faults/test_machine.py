@@ -16,8 +16,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults import walks
 from tests.faults.machine import Machine
-from tests.faults.mutations import MUTATIONS
-from tests.faults.stage import People
+from tests.faults.mutations import FIVE, MUTATIONS
+from tests.faults.stage import STREAMS, People
 
 LONG = "WALKS" in os.environ
 WALKS = int(os.environ.get("WALKS", "100"))
@@ -35,8 +35,21 @@ ONCE_WRONG: dict[str, walks.Walk] = {
         *(m.begin(), m.publish_value(stream="room:lobby", elsewhere=True)),
         *(m.publish_value(stream="room:lobby", elsewhere=True), m.connect(), m.wake_up()),
     ),
+    "results came before their messages were sent again": lambda m: (
+        *(m.begin(modes=("pull", "replay")), m.publish(streams=FIVE, elsewhere=True)),
+        *(m.expire(stream="room:lobby", count=3), m.repair(), m.publish(streams=FIVE)),
+        *(m.publish(streams=STREAMS), m.restart(arrived=True)),
+    ),
     "an app handles what it has of a history that is lost": lambda m: (
         *(m.begin(), m.back_up(), m.publish(), m.restart(arrived=True), m.put_back(), m.handle()),
+    ),
+    "and what nobody had confirmed": lambda m: (
+        *(m.begin(), m.back_up(), m.publish(crash="publish.after_push", arrived=True)),
+        *(m.put_back(), m.exchange(), m.give_up()),
+    ),
+    "a failure is forgotten with the database": lambda m: (
+        *(m.begin(), m.publish(streams=("device:phone", "user:ann")), m.publish(), m.publish(streams=STREAMS)),
+        *(m.connect(), m.back_up(), m.exchange(), m.receive(count=2), m.put_back()),
     ),
     "a purge is undone with the database": lambda m: (
         *(m.begin(), m.back_up(), m.put_back(grown=True), m.back_up(), m.purge(stream="device:tablet")),
