@@ -69,7 +69,7 @@ class Node:
         self.feeds = Feeds(
             reader=self.reader, run=self.hub.run, entered=self.wakeups.follow, left=self.wakeups.unfollow
         )
-        self.shared = Shared(settings.REDIS_URL, lineage.installation)
+        self.shared = Shared(settings.REDIS_URL, lineage.installed)
         self.limits = Limits(self.shared)
         self.connections = Connections(self.shared, self.wakeups.node, settings.MEANWHILE_APP_CONNECTIONS)
         #: Open service sockets.

@@ -92,6 +92,12 @@ def installation() -> str:
     return str(found[0][0]) if found else _row().installation
 
 
+def installed() -> str:
+    """The same, as far as it stands in the database: "" before the first start. Changes nothing."""
+    found = sql.run("SELECT installation FROM messaging_lineage")
+    return str(found[0][0]) if found else ""
+
+
 def started_elsewhere() -> bool:
     """Whether another process has started on this file since this one did (SQLite; PostgreSQL: never)."""
     file = None if sql.is_postgres() else _side_file()
