@@ -14,7 +14,7 @@ from django.test import Client
 
 from apps_registry.models import App, Delivery, Device, MessageType, Service
 from messaging.live import node as live_node
-from messaging.log import membership
+from messaging.log import lineage, membership
 from messaging.log.append import Publication, Stored, append
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
@@ -148,7 +148,11 @@ def den(zoo: zoos.Zoo) -> Stream:
 
 @pytest.fixture
 def node(transactional_db: None) -> Iterator[live_node.Node]:
-    """A node whose Journal and reader are real threads: needs the transactional database."""
+    """A node whose Journal and reader are real threads: needs the transactional database.
+
+    The installation has its name, as after the first look at a database: what is counted together bears it.
+    """
+    lineage.installation()
     made = live_node.Node()
     live_node.reset(made)
     yield made

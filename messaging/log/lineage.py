@@ -88,8 +88,7 @@ def rotate() -> int:
 
 def installation() -> str:
     """The name of this installation between processes."""
-    found = sql.run("SELECT installation FROM messaging_lineage")
-    return str(found[0][0]) if found else _row().installation
+    return installed() or _row().installation
 
 
 def installed() -> str:
