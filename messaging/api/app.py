@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from apps_registry import services
 from apps_registry.models import App
-from messaging.api import shapes, telling
+from messaging.api import account_shapes, telling
 from messaging.api.bodies import AppChanges
 from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import FOR_SERVICES, WITH_BODY, described
@@ -18,11 +18,11 @@ from messaging.models import AppStorage
 
 
 class OwnApp(ServiceView):
-    @described("app", {200: shapes.AppAbout}, *FOR_SERVICES)
+    @described("app", {200: account_shapes.AppAbout}, *FOR_SERVICES)
     def get(self, request: Request) -> HttpResponse:
         return answer(_told(app_of(request)))
 
-    @described("change_app", {200: shapes.AppAbout}, *WITH_BODY, *FOR_SERVICES, request=AppChanges)
+    @described("change_app", {200: account_shapes.AppAbout}, *WITH_BODY, *FOR_SERVICES, request=AppChanges)
     def patch(self, request: Request) -> HttpResponse:
         """Changes what is told. Limits are the operator's; the name stands in every token, and stays."""
         body = AppChanges(data=request.data)

@@ -15,7 +15,7 @@ from apps_registry import services
 from apps_registry.models import App, Device
 from apps_registry.names import is_name
 from messaging import registration
-from messaging.api import paging, params, shapes, telling
+from messaging.api import managed_shapes, paging, params, telling
 from messaging.api.bodies import DeviceBody, HistoryBody
 from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
@@ -29,7 +29,7 @@ from messaging.protocol.errors import ProtocolError
 class Devices(ServiceView):
     @described(
         "devices",
-        {200: shapes.DeviceList},
+        {200: managed_shapes.DeviceList},
         "invalid",
         *FOR_SERVICES,
         query=[
@@ -52,7 +52,12 @@ class Devices(ServiceView):
         return paging.page(request, rows, _told)
 
     @described(
-        "register_device", {201: shapes.Registered}, "unknown_stream", *WITH_BODY, *FOR_SERVICES, request=DeviceBody
+        "register_device",
+        {201: managed_shapes.Registered},
+        "unknown_stream",
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=DeviceBody,
     )
     def post(self, request: Request) -> HttpResponse:
         body = DeviceBody(data=request.data)
@@ -73,7 +78,7 @@ class Devices(ServiceView):
 
 
 class OneDevice(ServiceView):
-    @described("device", {200: shapes.DeviceWhole}, "unknown_device", *FOR_SERVICES)
+    @described("device", {200: managed_shapes.DeviceWhole}, "unknown_device", *FOR_SERVICES)
     def get(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         streams = [
@@ -85,7 +90,7 @@ class OneDevice(ServiceView):
 class Token(ServiceView):
     """One more token. Those the device has stay good until they expire; `revoke` is what ends them."""
 
-    @described("new_token", {201: shapes.FreshToken}, "unknown_device", "device_revoked", *FOR_SERVICES)
+    @described("new_token", {201: managed_shapes.FreshToken}, "unknown_device", "device_revoked", *FOR_SERVICES)
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         token, expires_at = services.issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
@@ -95,7 +100,7 @@ class Token(ServiceView):
 class Revoke(ServiceView):
     """The device is kept out, open sockets end. Idempotent; its backlog stays until it is registered again."""
 
-    @described("revoke_device", {200: shapes.Revoked}, "unknown_device", *FOR_SERVICES)
+    @described("revoke_device", {200: managed_shapes.Revoked}, "unknown_device", *FOR_SERVICES)
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         if services.revoke_device(device=row):

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from apps_registry import keys, services
 from apps_registry.models import App, Scope, Service, ServiceKey
 from apps_registry.names import is_name
-from messaging.api import paging, params, shapes, telling
+from messaging.api import account_shapes, paging, params, telling
 from messaging.api.bodies import KeyBody, ServiceBody
 from messaging.api.edge import ServiceView, answer, app_of, key_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
@@ -21,13 +21,13 @@ from messaging.protocol.errors import ProtocolError
 
 
 class Services(ServiceView):
-    @described("services", {200: shapes.ServiceList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
+    @described("services", {200: account_shapes.ServiceList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
     def get(self, request: Request) -> HttpResponse:
         return paging.page(request, _services(app_of(request)), _told)
 
     @described(
         "register_service",
-        {200: shapes.ServiceAbout, 201: shapes.ServiceAbout},
+        {200: account_shapes.ServiceAbout, 201: account_shapes.ServiceAbout},
         *WITH_BODY,
         *FOR_SERVICES,
         request=ServiceBody,
@@ -48,7 +48,7 @@ class KeyView(ServiceView):
 class Keys(KeyView):
     @described(
         "keys",
-        {200: shapes.KeyList},
+        {200: account_shapes.KeyList},
         "invalid",
         *FOR_SERVICES,
         query=[asks("service", str, "Only this service's."), LIMIT, CURSOR],
@@ -59,7 +59,7 @@ class Keys(KeyView):
         rows = _keys(app_of(request))
         return paging.page(request, rows.filter(service__name=service) if service else rows, _keys_told, by="prefix")
 
-    @described("create_key", {201: shapes.NewKey}, "too_many_keys", *WITH_BODY, *FOR_SERVICES, request=KeyBody)
+    @described("create_key", {201: account_shapes.NewKey}, "too_many_keys", *WITH_BODY, *FOR_SERVICES, request=KeyBody)
     def post(self, request: Request) -> HttpResponse:
         """The key itself is in the answer, and nowhere else. It can have the scopes of the calling key, no others."""
         body = KeyBody(data=request.data)
@@ -72,7 +72,7 @@ class Keys(KeyView):
 class Rotate(KeyView):
     """A new key of the same service and scopes. The old one stays good until it is revoked."""
 
-    @described("rotate_key", {201: shapes.NewKey}, "unknown_key", "too_many_keys", *FOR_SERVICES)
+    @described("rotate_key", {201: account_shapes.NewKey}, "unknown_key", "too_many_keys", *FOR_SERVICES)
     def post(self, request: Request, prefix: str) -> HttpResponse:
         return _given(*keys.rotate(by=key_of(request), key=find(app_of(request), prefix)))
 

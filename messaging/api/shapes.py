@@ -1,4 +1,7 @@
-"""What bodies and answers look like, for the description of the API. Nothing passes through these on its way."""
+"""What bodies and answers look like, for the description of the API. Nothing passes through these on its way.
+
+Of devices and streams under management: managed_shapes.py; of apps and webhooks: account_shapes.py, webhook_shapes.py.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,11 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers as s
 
-from apps_registry.models import Delivery, OnFailure, Priority, Scope, Webhook
-from messaging.models import DeliveryState, GapReason, PresenceState, ResultStatus, StreamKind
+from messaging.models import GapReason, PresenceState, ResultStatus
 
 #: What a device may say; what it is told has more (settings name the two apart).
 STATES = ["foreground", "background"]
 FAILURES = ["failed", "rejected"]
-#: What a webhook is posted.
-TOLD = [*Webhook.EVENTS, "ping"]
 #: How far a message has got on its way to one device.
 WHEREABOUTS = ["stored", "pushed", "received", *ResultStatus.values]
 
@@ -269,193 +269,3 @@ class MessageState(Shape):
     message = MessageAbout(allow_null=True, help_text="Null once it has been removed.")
     items = DeviceState(many=True)
     next = s.CharField(allow_null=True)
-
-
-class Registered(Shape):
-    device = s.CharField()
-    user = s.CharField(allow_blank=True)
-    token = s.CharField()
-    expires_at = s.DateTimeField()
-    streams = s.ListField(child=s.CharField())
-
-
-class FreshToken(Shape):
-    device = s.CharField()
-    token = s.CharField()
-    expires_at = s.DateTimeField()
-
-
-class Revoked(Shape):
-    device = s.CharField()
-    revoked_at = s.DateTimeField()
-
-
-class DeviceAbout(Shape):
-    device = s.CharField()
-    user = s.CharField(allow_blank=True)
-    platform = s.CharField(allow_blank=True)
-    rooms = s.ListField(child=s.CharField())
-    presence = Presence()
-    backlog = s.IntegerField(help_text="Messages it has not processed, over all its streams.")
-    created_at = s.DateTimeField()
-    revoked_at = s.DateTimeField(allow_null=True)
-
-
-class DeviceList(Shape):
-    items = DeviceAbout(many=True)
-    next = s.CharField(allow_null=True)
-
-
-class EntryWithBacklog(StreamEntry):
-    backlog = s.IntegerField()
-
-
-class DeviceWhole(DeviceAbout):
-    streams = EntryWithBacklog(many=True)
-
-
-class HistoryAbout(Shape):
-    last = s.IntegerField(required=False)
-    since = s.DateTimeField(required=False)
-
-
-class StreamAbout(Shape):
-    stream = s.CharField()
-    kind = s.ChoiceField(choices=StreamKind.values)
-    epoch = s.CharField()
-    head = s.IntegerField()
-    tail = s.IntegerField()
-    shed = s.IntegerField(help_text="Messages that were shed under the app's room rate.")
-    members = s.IntegerField()
-    history = HistoryAbout(allow_null=True, help_text="What a newcomer gets of a room's past, where it is not told.")
-    created_at = s.DateTimeField()
-    closed_at = s.DateTimeField(allow_null=True)
-
-
-class StreamList(Shape):
-    items = StreamAbout(many=True)
-    next = s.CharField(allow_null=True)
-
-
-class MemberEntry(StreamEntry):
-    device = s.CharField()
-
-
-class Purged(Shape):
-    stream = s.CharField()
-    removed = s.IntegerField()
-    head = s.IntegerField()
-    tail = s.IntegerField()
-
-
-class Closed(Shape):
-    stream = s.CharField()
-    head = s.IntegerField()
-    closed_at = s.DateTimeField()
-
-
-class TypeAbout(Shape):
-    name = s.CharField()
-    delivery = s.ChoiceField(choices=Delivery.values)
-    priority = s.ChoiceField(choices=Priority.values)
-    ttl = s.IntegerField(allow_null=True)
-    result_required = s.BooleanField()
-    on_failure = s.ChoiceField(choices=OnFailure.values)
-    report_to = s.ListField(child=s.CharField())
-
-
-class TypeList(Shape):
-    items = TypeAbout(many=True)
-    next = s.CharField(allow_null=True)
-
-
-class WebhookAbout(Shape):
-    id = s.CharField()
-    url = s.CharField()
-    events = s.ListField(child=s.ChoiceField(choices=Webhook.EVENTS))
-    position = s.IntegerField(help_text="How far in the results feed deliveries have been made.")
-    open = s.IntegerField(help_text="Deliveries that are not through.")
-    dead = s.IntegerField(help_text="Dead letters: deliveries given up.")
-    created_at = s.DateTimeField()
-    disabled_at = s.DateTimeField(allow_null=True)
-    disabled_reason = s.CharField(allow_blank=True)
-
-
-class WebhookCreated(WebhookAbout):
-    secret = s.CharField(help_text="Shown only now.")
-
-
-class WebhookList(Shape):
-    items = WebhookAbout(many=True)
-    next = s.CharField(allow_null=True)
-
-
-class FreshSecret(Shape):
-    id = s.CharField()
-    secret = s.CharField(help_text="Shown only now.")
-    old_secret_until = s.DateTimeField(help_text="Until then the secret before signs as well.")
-
-
-class DeliveryAbout(Shape):
-    id = s.CharField(help_text="The header webhook-id, the same at each attempt.")
-    event = s.ChoiceField(choices=TOLD)
-    state = s.ChoiceField(choices=DeliveryState.values)
-    attempts = s.IntegerField()
-    created_at = s.DateTimeField()
-    next_attempt_at = s.DateTimeField(allow_null=True, help_text="Null unless it is open.")
-    delivered_at = s.DateTimeField(allow_null=True)
-    failed_at = s.DateTimeField(allow_null=True)
-    last_status = s.IntegerField(allow_null=True)
-    last_error = s.CharField(allow_blank=True)
-
-
-class DeliveryList(Shape):
-    items = DeliveryAbout(many=True)
-    next = s.CharField(allow_null=True)
-
-
-class ServiceAbout(Shape):
-    service = s.CharField()
-    keys = s.IntegerField(help_text="Keys that are not revoked.")
-    created_at = s.DateTimeField()
-
-
-class ServiceList(Shape):
-    items = ServiceAbout(many=True)
-    next = s.CharField(allow_null=True)
-
-
-class KeyAbout(Shape):
-    prefix = s.CharField()
-    service = s.CharField()
-    scopes = s.ListField(child=s.ChoiceField(choices=Scope.values))
-    created_at = s.DateTimeField()
-    last_used_at = s.DateTimeField(allow_null=True, help_text="To the minute.")
-    revoked_at = s.DateTimeField(allow_null=True)
-
-
-class KeyList(Shape):
-    items = KeyAbout(many=True)
-    next = s.CharField(allow_null=True)
-
-
-class NewKey(KeyAbout):
-    key = s.CharField(help_text="Shown only now.")
-
-
-class AppLimits(Shape):
-    publish = s.IntegerField(help_text="Messages times streams a second, per key.")
-    bytes = s.IntegerField(help_text="Of `data`, times streams, a second.")
-    read = s.IntegerField(help_text="Requests a second, per key.")
-    manage = s.IntegerField(help_text="Requests a second, per key.")
-    device = s.IntegerField(help_text="Requests a second, per device.")
-    connections = s.IntegerField(help_text="Open sockets.")
-    storage = s.IntegerField(allow_null=True, help_text="Bytes that may be stored. Null: unbounded.")
-
-
-class AppAbout(Shape):
-    app = s.CharField()
-    room_rate = s.IntegerField(allow_null=True)
-    stored = s.IntegerField(help_text="Bytes, as of the last second.")
-    limits = AppLimits()
-    created_at = s.DateTimeField()

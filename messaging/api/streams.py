@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from apps_registry.models import App
 from messaging import operations
-from messaging.api import devices, paging, params, shapes, telling
+from messaging.api import devices, managed_shapes, paging, params, telling
 from messaging.api.bodies import HistoryBody, PurgeBody, RoomBody
 from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
@@ -31,7 +31,7 @@ logger = logging.getLogger("meanwhile.api")
 class Streams(ServiceView):
     @described(
         "streams",
-        {200: shapes.StreamList},
+        {200: managed_shapes.StreamList},
         "invalid",
         *FOR_SERVICES,
         query=[asks("kind", str, "Only of this kind.", enum=StreamKind.values), LIMIT, CURSOR],
@@ -43,13 +43,13 @@ class Streams(ServiceView):
 
 
 class OneStream(ServiceView):
-    @described("stream", {200: shapes.StreamAbout}, "unknown_stream", *FOR_SERVICES)
+    @described("stream", {200: managed_shapes.StreamAbout}, "unknown_stream", *FOR_SERVICES)
     def get(self, request: Request, stream: str) -> HttpResponse:
         return answer(_told([find(app_of(request), stream)])[0])
 
     @described(
         "set_room",
-        {200: shapes.StreamAbout, 201: shapes.StreamAbout},
+        {200: managed_shapes.StreamAbout, 201: managed_shapes.StreamAbout},
         "unknown_stream",
         *WITH_BODY,
         *FOR_SERVICES,
@@ -71,7 +71,7 @@ class Member(ServiceView):
 
     @described(
         "add_member",
-        {200: shapes.MemberEntry},
+        {200: managed_shapes.MemberEntry},
         "unknown_stream",
         "unknown_device",
         *WITH_BODY,
@@ -103,7 +103,9 @@ class Member(ServiceView):
 class Purge(ServiceView):
     """Removes messages up to an offset; who had not processed them hears of a gap."""
 
-    @described("purge_stream", {200: shapes.Purged}, "unknown_stream", *WITH_BODY, *FOR_SERVICES, request=PurgeBody)
+    @described(
+        "purge_stream", {200: managed_shapes.Purged}, "unknown_stream", *WITH_BODY, *FOR_SERVICES, request=PurgeBody
+    )
     def post(self, request: Request, stream: str) -> HttpResponse:
         row = find(app_of(request), stream)
         body = PurgeBody(data=request.data)
@@ -119,7 +121,7 @@ class Purge(ServiceView):
 class Close(ServiceView):
     """Ends a room: what was published is still delivered, then `stream_closed`. Idempotent, and for good."""
 
-    @described("close_stream", {200: shapes.Closed}, "unknown_stream", "invalid", *FOR_SERVICES)
+    @described("close_stream", {200: managed_shapes.Closed}, "unknown_stream", "invalid", *FOR_SERVICES)
     def post(self, request: Request, stream: str) -> HttpResponse:
         row = find(app_of(request), stream)
         _rooms_only(row.name)

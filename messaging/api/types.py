@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from apps_registry import services
 from apps_registry.models import App, MessageType, Service
 from apps_registry.names import is_name
-from messaging.api import paging, shapes
+from messaging.api import account_shapes, paging
 from messaging.api.bodies import TypeBody, TypeChanges
 from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, described
@@ -22,11 +22,17 @@ from messaging.protocol.errors import ProtocolError
 
 
 class Types(ServiceView):
-    @described("types", {200: shapes.TypeList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
+    @described("types", {200: account_shapes.TypeList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
     def get(self, request: Request) -> HttpResponse:
         return paging.page(request, _types(app_of(request)), _told)
 
-    @described("set_type", {200: shapes.TypeAbout, 201: shapes.TypeAbout}, *WITH_BODY, *FOR_SERVICES, request=TypeBody)
+    @described(
+        "set_type",
+        {200: account_shapes.TypeAbout, 201: account_shapes.TypeAbout},
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=TypeBody,
+    )
     def post(self, request: Request) -> HttpResponse:
         """States the whole type: what is not told becomes its default."""
         body = TypeBody(data=request.data)
@@ -37,11 +43,13 @@ class Types(ServiceView):
 
 
 class OneType(ServiceView):
-    @described("type", {200: shapes.TypeAbout}, "unknown_name", *FOR_SERVICES)
+    @described("type", {200: account_shapes.TypeAbout}, "unknown_name", *FOR_SERVICES)
     def get(self, request: Request, name: str) -> HttpResponse:
         return answer(_told([_find(_types(app_of(request)), name)])[0])
 
-    @described("change_type", {200: shapes.TypeAbout}, "unknown_name", *WITH_BODY, *FOR_SERVICES, request=TypeChanges)
+    @described(
+        "change_type", {200: account_shapes.TypeAbout}, "unknown_name", *WITH_BODY, *FOR_SERVICES, request=TypeChanges
+    )
     def patch(self, request: Request, name: str) -> HttpResponse:
         """Changes what is told, keeps the rest."""
         body = TypeChanges(data=request.data)

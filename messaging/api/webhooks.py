@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from apps_registry import webhooks as registry
 from apps_registry.models import Scope, Service, Webhook
 from apps_registry.names import is_name
-from messaging.api import paging, params, shapes, telling
+from messaging.api import paging, params, telling, webhook_shapes
 from messaging.api.bodies import WebhookBody, WebhookChanges
 from messaging.api.edge import ServiceView, answer, key_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
@@ -28,13 +28,13 @@ class WebhookView(ServiceView):
 
 
 class Webhooks(WebhookView):
-    @described("webhooks", {200: shapes.WebhookList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
+    @described("webhooks", {200: webhook_shapes.WebhookList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
     def get(self, request: Request) -> HttpResponse:
         return paging.page(request, _webhooks(_service(request)), _told, by="public_id")
 
     @described(
         "create_webhook",
-        {201: shapes.WebhookCreated},
+        {201: webhook_shapes.WebhookCreated},
         "position_gone",
         *WITH_BODY,
         *FOR_SERVICES,
@@ -50,13 +50,13 @@ class Webhooks(WebhookView):
 
 
 class OneWebhook(WebhookView):
-    @described("webhook", {200: shapes.WebhookAbout}, "unknown_webhook", *FOR_SERVICES)
+    @described("webhook", {200: webhook_shapes.WebhookAbout}, "unknown_webhook", *FOR_SERVICES)
     def get(self, request: Request, webhook: str) -> HttpResponse:
         return answer(_told([find(_service(request), webhook)])[0])
 
     @described(
         "change_webhook",
-        {200: shapes.WebhookAbout},
+        {200: webhook_shapes.WebhookAbout},
         "unknown_webhook",
         *WITH_BODY,
         *FOR_SERVICES,
@@ -87,7 +87,7 @@ class OneWebhook(WebhookView):
 class Secret(WebhookView):
     """A new secret. The one before signs as well for a day."""
 
-    @described("rotate_webhook_secret", {201: shapes.FreshSecret}, "unknown_webhook", *FOR_SERVICES)
+    @described("rotate_webhook_secret", {201: webhook_shapes.FreshSecret}, "unknown_webhook", *FOR_SERVICES)
     def post(self, request: Request, webhook: str) -> HttpResponse:
         row = find(_service(request), webhook)
         secret = registry.rotate_secret(webhook=row)
@@ -98,7 +98,7 @@ class Secret(WebhookView):
 class Test(WebhookView):
     """A delivery of the event `ping`, which goes the way of all others."""
 
-    @described("test_webhook", {201: shapes.DeliveryAbout}, "unknown_webhook", "invalid", *FOR_SERVICES)
+    @described("test_webhook", {201: webhook_shapes.DeliveryAbout}, "unknown_webhook", "invalid", *FOR_SERVICES)
     def post(self, request: Request, webhook: str) -> HttpResponse:
         return answer(_told_deliveries([control.ping(find(_service(request), webhook))])[0], status=201)
 
@@ -108,7 +108,7 @@ class Deliveries(WebhookView):
 
     @described(
         "webhook_deliveries",
-        {200: shapes.DeliveryList},
+        {200: webhook_shapes.DeliveryList},
         "unknown_webhook",
         "invalid",
         *FOR_SERVICES,
@@ -126,7 +126,11 @@ class Retry(WebhookView):
     """Due now, with its old id: a dead letter, one that waits for its next attempt, one that was delivered."""
 
     @described(
-        "retry_webhook_delivery", {200: shapes.DeliveryAbout}, "unknown_webhook", "unknown_delivery", *FOR_SERVICES
+        "retry_webhook_delivery",
+        {200: webhook_shapes.DeliveryAbout},
+        "unknown_webhook",
+        "unknown_delivery",
+        *FOR_SERVICES,
     )
     def post(self, request: Request, webhook: str, delivery: str) -> HttpResponse:
         rows = WebhookDelivery.objects.filter(webhook=find(_service(request), webhook))
