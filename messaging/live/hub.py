@@ -17,8 +17,9 @@ from messaging.live.way import Way
 from messaging.log import reading
 from messaging.log.effects import Effects, NewValue
 from messaging.log.journal import Journal
-from messaging.log.presence import Departure, Finished
+from messaging.log.presence import Departure
 from messaging.log.reading import Asked, Entry, Range
+from messaging.log.returns import Finished
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.frames import StatedPosition
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import lineage, logs, sql, storage
+from messaging.log import gaps, lineage, logs, sql, storage
 from messaging.log.effects import Appended, Effects, Item, NewValue, Passing
 from messaging.log.logs import Key, Log, Type
 from messaging.protocol import rules, shedding, wire
@@ -275,7 +275,7 @@ class _Run:
         self._count(changed, grown)
         shed = [(log.id, *run) for log in changed for run in rules.runs(log.gaps)]
         if shed:
-            logs.record_shed(shed, stamp)
+            gaps.record_shed(shed, at=self._now)
         if changed:
             effects.stored = lineage.count(len(self._messages) + len(self._news))
         effects.appended.extend(

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import answers, cursors, lineage, membership, presence, sql, storage
+from messaging.log import answers, cursors, lineage, membership, presence, returns, sql, storage
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry
 from messaging.protocol.errors import ProtocolError
@@ -83,7 +83,7 @@ VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
     Leaving: _unsubscribe,
     presence.Arrival: presence.enter,
     presence.NoticeGiven: presence.notice,
-    presence.Finished: _quiet(presence.finish),
+    returns.Finished: _quiet(returns.finish),
     presence.Polling: presence.poll,
     presence.Lease: presence.renew,
     presence.Departure: _leave,
@@ -95,7 +95,7 @@ _READERS = (cursors.Receipt, cursors.Report, Leaving)
 _DEVICES = (
     presence.Arrival,
     presence.NoticeGiven,
-    presence.Finished,
+    returns.Finished,
     presence.Polling,
     presence.Lease,
     presence.Departure,

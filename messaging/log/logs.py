@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from messaging.log import outbox, sql, storage
+from messaging.log import sql, storage
 from messaging.log.effects import Item
 from messaging.models import new_epoch
 from messaging.protocol import rules
@@ -120,22 +120,3 @@ def _lock(keys: Iterable[Key]) -> dict[Key, Log]:
         (app, name): Log(id, app, name, head, version, bool(closed), busy_until)
         for id, app, name, head, version, closed, busy_until in found
     }
-
-
-def record_shed(holes: Sequence[tuple[int, int, int]], stamp: str) -> None:
-    """Writes down what was shed: (stream, first, last). A flood is one gap, however many transactions it comes in."""
-    source = sql.rows("r", stream_id="bigint", first="bigint", last="bigint")
-    packed = sql.packed(holes)
-    outbox.note_gaps([(*hole, "shed", None) for hole in holes])
-    sql.run(
-        f"UPDATE messaging_gap SET to_offset = r.last FROM {source} WHERE messaging_gap.stream_id = r.stream_id"
-        " AND messaging_gap.to_offset = r.first - 1 AND messaging_gap.reason = 'shed'",
-        packed,
-    )
-    sql.run(
-        "INSERT INTO messaging_gap (stream_id, from_offset, to_offset, reason, created_at)"
-        f" SELECT r.stream_id, r.first, r.last, 'shed', {sql.moment()} FROM {source} WHERE NOT EXISTS"
-        " (SELECT 1 FROM messaging_gap g WHERE g.stream_id = r.stream_id AND g.to_offset >= r.first)",
-        stamp,
-        packed,
-    )

@@ -10,9 +10,10 @@ from django.db import transaction
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import online, sql, whereabouts
+from messaging.log import online, returns, sql, whereabouts
 from messaging.log.effects import Effects
 from messaging.log.reading import Entry, entries
+from messaging.log.returns import Return
 from messaging.protocol import rules
 from messaging.protocol.errors import ProtocolError
 
@@ -77,7 +78,8 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     Inside a transaction. The newest connection wins; the sessions of older ones learn it from `effects.devices`.
     """
     rows = _lock([arrival.device_id for arrival in arrivals])
-    now = sql.stamp(sql.now())
+    moment = sql.now()
+    now = sql.stamp(moment)
     taken: list[_Row] = []
     taken_over: set[int] = set()
     came: set[int] = set()
@@ -105,14 +107,14 @@ def enter(arrivals: Sequence[Arrival], effects: Effects) -> list[Here | Protocol
     online.count_now(came)
     places = entries({arrival.device_id for arrival in arrivals})
     here: list[Here | ProtocolError] = []
-    returns = []
+    back = []
     for arrival, (_, _, _, generation, _) in zip(arrivals, taken, strict=True):
         found = places[arrival.device_id]
         here.append(Here(generation, arrival.state, arrival.state_seq, found))
         if arrival.state == rules.FOREGROUND:
-            returns.append((arrival.device_id, generation, arrival.mode, "connect", found))
-    _interrupt((arrival.device_id,) for arrival in arrivals)
-    _remember(returns, now)
+            back.append(Return(arrival.device_id, generation, arrival.mode, "connect", found))
+    returns.interrupt(arrival.device_id for arrival in arrivals)
+    returns.begin(back, at=moment)
     effects.devices.extend(taken_over)
     whereabouts.tell_now(changed, effects)
     failpoints.hit("hello.before_commit")
@@ -125,11 +127,12 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
     Inside a transaction; idempotent. Of an older generation: `superseded`.
     """
     rows = _lock([one.device_id for one in given])
-    now = sql.stamp(sql.now())
+    moment = sql.now()
+    now = sql.stamp(moment)
     outcomes: list[Here | ProtocolError] = []
     changed: dict[int, _Row] = {}
     moved: set[int] = set()
-    back: list[tuple[int, NoticeGiven]] = []
+    foreground: list[tuple[int, NoticeGiven]] = []
     for place, one in enumerate(given):
         row = rows[one.device_id]
         if one.generation is not None and one.generation != row[3]:
@@ -142,7 +145,7 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
             changed[one.device_id] = row
         outcomes.append(Here(row[3], row[1], row[2], []))
         if row[1] == rules.FOREGROUND == one.state:
-            back.append((place, one))
+            foreground.append((place, one))
     if changed:
         source = sql.rows("r", id="bigint", state="text", seq="bigint", generation="bigint")
         sql.run(
@@ -152,17 +155,17 @@ def notice(given: Sequence[NoticeGiven], effects: Effects) -> list[Here | Protoc
             now,
             sql.packed(changed.values()),
         )
-    if back:
-        places = entries({one.device_id for _, one in back})
-        returns = []
-        for place, one in back:
+    if foreground:
+        places = entries({one.device_id for _, one in foreground})
+        back = []
+        for place, one in foreground:
             here = outcomes[place]
             assert isinstance(here, Here)
             here.entries = places[one.device_id]
             if one.device_id in changed:
-                returns.append((one.device_id, here.generation, one.mode, "notice", here.entries))
-        _interrupt((device,) for device, *_ in returns)
-        _remember(returns, now)
+                back.append(Return(one.device_id, here.generation, one.mode, "notice", here.entries))
+        returns.interrupt(one.device_id for one in back)
+        returns.begin(back, at=moment)
     effects.devices.extend(changed)
     whereabouts.tell_now(moved, effects)
     failpoints.hit("notice.before_commit")
@@ -195,13 +198,7 @@ def leave(departures: Sequence[Departure], effects: Effects) -> None:
         packed,
     )
     online.count_later([device for (device,) in gone])
-    sql.run(
-        f"UPDATE messaging_resume SET outcome = 'interrupted', finished_at = {sql.moment()} FROM {source}"
-        " WHERE messaging_resume.device_id = r.id AND messaging_resume.generation = r.generation"
-        " AND messaging_resume.outcome = 'running'",
-        sql.stamp(sql.now()),
-        packed,
-    )
+    returns.interrupt_of((d.device_id, d.generation) for d in departures)
 
 
 def hold(devices: Collection[int]) -> None:
@@ -324,68 +321,4 @@ def held_elsewhere(node: str, *, since: datetime) -> bool:
             node,
             sql.stamp(since),
         )
-    )
-
-
-class Finished(Struct):
-    """A return that has everything up to its cuts processed."""
-
-    device_id: int
-    generation: int
-    pages: int
-
-
-def finish(done: Sequence[Finished]) -> None:
-    """Closes the timeline's row of a return."""
-    source = sql.rows("r", id="bigint", generation="bigint", pages="bigint")
-    sql.run(
-        f"UPDATE messaging_resume SET outcome = 'complete', pages = r.pages, finished_at = {sql.moment()} FROM {source}"
-        " WHERE messaging_resume.device_id = r.id AND messaging_resume.generation = r.generation"
-        " AND messaging_resume.outcome = 'running'",
-        sql.stamp(sql.now()),
-        sql.packed((f.device_id, f.generation, f.pages) for f in done),
-    )
-
-
-def _interrupt(devices: Any) -> None:
-    """A new return ends the one that was running."""
-    source = sql.rows("r", id="bigint")
-    sql.run(
-        f"UPDATE messaging_resume SET outcome = 'interrupted', finished_at = {sql.moment()} FROM {source}"
-        " WHERE messaging_resume.device_id = r.id AND messaging_resume.outcome = 'running'",
-        sql.stamp(sql.now()),
-        sql.packed(devices),
-    )
-
-
-def _remember(returns: Sequence[tuple[int, int, str, str, list[Entry]]], now: str) -> None:
-    """One row per return for the timeline; nothing pending is complete at once."""
-    written = []
-    for device, generation, mode, cause, places in returns:
-        pending = sum(entry.head - entry.processed for entry in places)
-        cuts = sql.packed_object({entry.stream: entry.head for entry in places})
-        done = not pending
-        written.append(
-            (device, generation, mode, cause, pending, cuts, "complete" if done else "running", now if done else None)
-        )
-    if not written:
-        return
-    source = sql.rows(
-        "r",
-        device_id="bigint",
-        generation="bigint",
-        mode="text",
-        cause="text",
-        pending="bigint",
-        cuts="jsonb",
-        outcome="text",
-        finished_at="timestamptz",
-    )
-    sql.run(
-        "INSERT INTO messaging_resume"
-        " (device_id, generation, mode, cause, started_at, finished_at, pending, pages, cuts, outcome)"
-        f" SELECT r.device_id, r.generation, r.mode, r.cause, {sql.moment()}, r.finished_at, r.pending, 0, r.cuts,"
-        f" r.outcome FROM {source}",
-        now,
-        sql.packed(written),
     )

@@ -11,7 +11,7 @@ from django.db import transaction
 from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import cursors, outbox, sql, storage
+from messaging.log import cursors, gaps, outbox, sql, storage
 from messaging.log.effects import Effects
 from messaging.protocol.rules import Segment, runs
 
@@ -98,7 +98,7 @@ def _clean_processed(limit: int) -> int:
             if upto is not None and upto >= tail:
                 removed += _delete('"offset" <= %s', stream, upto)
                 _raise_tail(stream)
-                sql.change("DELETE FROM messaging_gap WHERE stream_id = %s AND to_offset <= %s", stream, processed)
+                gaps.forget(stream, upto=processed)
     return removed
 
 
@@ -184,21 +184,8 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
     )
     slowest = min((processed for _, processed in waiting), default=None)
     missed = [row for row in stored if slowest is not None and row[0] > slowest]
-    now = sql.stamp(sql.now())
     holes = runs([offset for offset, *_ in missed])
-    for first, last in holes:
-        sql.run(
-            "INSERT INTO messaging_gap (stream_id, from_offset, to_offset, reason, created_at)"
-            f" VALUES (%s, %s, %s, %s, {sql.moment()})",
-            stream_id,
-            first,
-            last,
-            reason,
-            now,
-        )
-    outbox.note_gaps(
-        (stream_id, first, last, reason, sum(processed < last for _, processed in waiting)) for first, last in holes
-    )
+    gaps.record(stream_id, holes, reason=reason, processed=[processed for _, processed in waiting], at=sql.now())
     _tell_services(stream_id, missed, waiting, reason, effects)
     failpoints.hit("cleanup.before_delete")
     which = sql.packed((offset,) for offset, *_ in stored)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
-from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -21,20 +20,10 @@ from messaging.log.effects import Effects
 MOST = 1000
 
 
-class Change(NamedTuple):
-    """A device, as services are told of it. `at`: since when, as it stands on the wire."""
-
-    app_id: int
-    device_id: int
-    device: str
-    state: str
-    at: str
-
-
-def tell_now(devices: Collection[int], effects: Effects) -> list[Change]:
+def tell_now(devices: Collection[int], effects: Effects) -> list[int]:
     """Tells of those of the devices whose state is another than what was told: inside the transaction that set it.
 
-    Every change of presence that is told comes by here, in the transaction that marks it told.
+    Every change of presence that is told comes by here, in the transaction that marks it told. → the devices told of
     """
     if not devices:
         return []
@@ -47,21 +36,18 @@ def tell_now(devices: Collection[int], effects: Effects) -> list[Change]:
     )
     if not told:
         return []
-    at = "CASE WHEN p.told_state = 'offline' THEN p.changed_at ELSE p.told_at END"
-    rows = sql.run(
-        f"SELECT d.app_id, d.id, d.name, p.told_state, {sql.time_text(at)} FROM {source}"
-        " JOIN apps_registry_device d ON d.id = r.id JOIN messaging_presence p ON p.device_id = r.id ORDER BY d.id",
+    changes = sql.run(
+        f"SELECT d.app_id, d.id FROM {source} JOIN apps_registry_device d ON d.id = r.id ORDER BY d.id",
         sql.packed(told),
     )
-    changes = [Change(*row) for row in rows]
     # Who follows reads what it has not told yet.
-    effects.presences.extend({change.app_id for change in changes})
-    outbox.note_presence([(change.app_id, change.device_id) for change in changes])
-    return changes
+    effects.presences.extend({app for app, _ in changes})
+    outbox.note_presence(changes)
+    return [device for _, device in changes]
 
 
-def tell_due(effects: Effects, *, most: int = MOST) -> list[Change]:
-    """One round: tells of at most so many devices that went and stayed away for the leave delay.
+def tell_due(effects: Effects, *, most: int = MOST) -> list[int]:
+    """One round: tells of at most so many devices that went and stayed away for the leave delay. → the devices.
 
     A transaction of its own where there are any. Several processes may run it at once: each device is told of by one.
     """

@@ -17,15 +17,16 @@ class PresenceState(models.TextChoices):
 
 class PresenceQuerySet(models.QuerySet["Presence"]):
     def changes(self, *, app_id: int, after: tuple[datetime, int]) -> Any:
-        """What an app's services are told, behind a place (told_at, device id), in that order.
-
-        (device id, device, told_state, since when, told_at)
-        """
+        """What an app's services are told, behind a place (told_at, device id): rows as of `as_told`."""
         moment, device_id = after
         behind = Q(told_at=moment, device__gt=device_id) | Q(told_at__gt=moment)
-        rows = self.filter(behind, told_at__gte=moment, device__app=app_id).order_by("told_at", "device")
+        return self.filter(behind, told_at__gte=moment, device__app=app_id).as_told()
+
+    def as_told(self) -> Any:
+        """(device id, device, told_state, since when, told_at) in the order in which services are told of them."""
         # While `offline` is what was told, the device is: it is told of at once when it comes.
         since = Case(When(told_state=PresenceState.OFFLINE, then="changed_at"), default="told_at")
+        rows = self.order_by("told_at", "device")
         return rows.values_list("device_id", "device__name", "told_state", since, "told_at")
 
 

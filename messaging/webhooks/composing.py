@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Raw, Struct, json
 
 from messaging.log import feed, sql
+from messaging.models import Presence
 from messaging.protocol import wire
 
 #: Items of one POST.
@@ -85,17 +86,10 @@ def _presence(hearer: Hearer) -> None:
     if not devices:
         return
     # A statement of its own: it sees what was committed before the rows above were ours.
-    source = sql.rows("r", id="bigint")
-    since = sql.time_text("CASE WHEN p.told_state = 'offline' THEN p.changed_at ELSE p.told_at END")
-    found = sql.run(
-        f"SELECT d.name, p.told_state, {since} FROM {source} JOIN messaging_presence p ON p.device_id = r.id"
-        " JOIN apps_registry_device d ON d.id = r.id ORDER BY p.told_at, d.id",
-        sql.packed(devices),
-    )
-    if found:
-        _write(
-            hearer, "presence", {"items": [{"device": device, "state": state, "at": at} for device, state, at in found]}
-        )
+    found = Presence.objects.filter(device__in=[device for (device,) in devices]).as_told()
+    items = [{"device": device, "state": state, "at": wire.instant(since)} for _, device, state, since, _ in found]
+    if items:
+        _write(hearer, "presence", {"items": items})
 
 
 def _events(hearer: Hearer, event: str) -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from django.db import transaction
 
 from apps_registry.models import Device
-from messaging.log import presence
+from messaging.log import presence, returns
 from messaging.log.effects import Effects
-from messaging.log.presence import Arrival, Departure, Finished, Here, Lease, NoticeGiven, Polling
+from messaging.log.presence import Arrival, Departure, Here, Lease, NoticeGiven, Polling
 from messaging.models import Presence, Resume, Stream
 from messaging.operations import close_room
 from messaging.protocol.errors import ProtocolError
@@ -136,7 +136,7 @@ def test_the_timeline_has_a_row_for_each_return(world: World, phone: Device) -> 
     world.publish("device:phone")
     notice(phone, "foreground", 3, 1)
     with transaction.atomic():
-        presence.finish([Finished(phone.pk, 1, pages=2)])
+        returns.finish([returns.Finished(phone.pk, 1, pages=2)])
 
     rows = Resume.objects.order_by("id").values_list("cause", "mode", "pending", "pages", "outcome")
     assert list(rows) == [("connect", "pull", 0, 0, "complete"), ("notice", "pull", 1, 2, "complete")]

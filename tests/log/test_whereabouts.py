@@ -10,7 +10,6 @@ from messaging.log import presence, whereabouts
 from messaging.log.effects import Effects
 from messaging.log.presence import Arrival, Departure, NoticeGiven, Polling
 from messaging.models import Presence
-from messaging.protocol import wire
 from tests.conftest import World
 
 LONG_AGO = "2020-01-01T00:00:00Z"
@@ -44,7 +43,8 @@ def delay_is_over(*devices: Device) -> None:
 
 
 def told_by_round(**options: int) -> list[tuple[str, str]]:
-    return [(change.device, change.state) for change in whereabouts.tell_due(Effects(), **options)]
+    told = Presence.objects.filter(device__in=whereabouts.tell_due(Effects(), **options))
+    return list(told.values_list("device__name", "told_state"))
 
 
 def test_who_comes_and_who_says_where_it_is_is_told_of_at_once(world: World, phone: Device) -> None:
@@ -61,11 +61,11 @@ def test_who_stays_away_is_told_of_when_the_delay_is_over_and_once(world: World,
     too_early = told_by_round()
     delay_is_over(phone)
     effects = Effects()
-    (change,) = whereabouts.tell_due(effects)
+    told = whereabouts.tell_due(effects)
 
-    assert (at_the_end, too_early) == ([], [])
-    since = wire.instant(Presence.objects.get(device=phone).changed_at)
-    assert change == (world.app.pk, phone.pk, "phone", "offline", since)
+    assert (at_the_end, too_early, told) == ([], [], [phone.pk])
+    row = Presence.objects.get(device=phone)
+    assert list(Presence.objects.as_told()) == [(phone.pk, "phone", "offline", row.changed_at, row.told_at)]
     assert effects.presences == [world.app.pk]
     assert told_by_round() == []
 
