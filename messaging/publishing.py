@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -36,17 +36,17 @@ def request(messages: Sequence[Raw], *, key: ServiceKey, idempotency_key: str = 
     service, max_data = key.service, settings.MEANWHILE_MAX_DATA
     app_id, service_id, name = service.app_id, service.pk, service.name
     publications: list[Publication | ProtocolError] = []
-    many: list[bool] = []
+    named: list[Sequence[str] | None] = []
     for raw in messages:
         try:
             draft = frames.decode_draft(raw, max_data=max_data)
             publications.append(_publication(draft, app_id, service_id, name))
-            many.append(not isinstance(draft.to, str))
+            named.append(None if isinstance(draft.to, str) else draft.to)
         except ProtocolError as error:
             publications.append(error)
-            many.append(False)
+            named.append(None)
     digest = hashlib.sha256(body).hexdigest() if idempotency_key else ""
-    return Request(publications, many, service_id, idempotency_key, digest)
+    return Request(publications, named, service_id, idempotency_key, digest)
 
 
 def rules(key: ServiceKey) -> tuple[Rule, Rule]:
@@ -64,7 +64,7 @@ def costs(asked: Request) -> tuple[int, int]:
     return messages, size
 
 
-def _publication(draft: frames.Draft, app_id: int, service_id: int, service: str) -> Publication:
+def _publication(draft: frames.Draft, app_id: int, service_id: int | None, service: str | None) -> Publication:
     to = [draft.to] if isinstance(draft.to, str) else list(dict.fromkeys(draft.to))
     if not 1 <= len(to) <= MAX_TARGETS:
         raise ProtocolError("invalid", f"`to` names 1 to {MAX_TARGETS} streams.")
@@ -84,7 +84,7 @@ def _publication(draft: frames.Draft, app_id: int, service_id: int, service: str
 def publish(
     *,
     app: App | str,
-    to: str | Sequence[str],
+    to: str | Iterable[str],
     name: str,
     data: Any,
     key: str = "",
@@ -94,14 +94,15 @@ def publish(
     """Publishes from Django code, in the caller's transaction: rolled back means never seen, committed means delivered.
 
     app: the App or its name. to: one stream or several; the answer has the same shape. data: anything json can write.
-    ttl: seconds. Outside a transaction it is one of its own. Raises ProtocolError, and then nothing is stored;
-    App.DoesNotExist.
+    id: a text. ttl: seconds. Outside a transaction it is one of its own. Raises ProtocolError for what the API would
+    refuse, and then nothing is stored; App.DoesNotExist.
     """
     if isinstance(app, str):
         app = App.objects.get(name=app)
-    payload = _payload(data)
-    targets = [to] if isinstance(to, str) else list(dict.fromkeys(to))
-    publication = Publication(app.pk, None, None, targets, name, payload, key, id, ttl)
+    named = to if isinstance(to, str) else list(to)
+    publication = _publication(
+        _draft({"to": named, "name": name, "data": data, "key": key, "id": id, "ttl": ttl}), app.pk, None, None
+    )
     effects = Effects()
     with transaction.atomic():
         (places,) = append([publication], effects)
@@ -109,8 +110,8 @@ def publish(
             if isinstance(place, ProtocolError):
                 raise place
         transaction.on_commit(lambda: node.announce(effects))
-    stored = [place for place in places if isinstance(place, Stored)]
-    return stored[0] if isinstance(to, str) else stored
+    stored = {place.stream: place for place in places if isinstance(place, Stored)}
+    return stored[named] if isinstance(named, str) else [stored[stream] for stream in named]
 
 
 async def apublish(**arguments: Any) -> Stored | list[Stored]:
@@ -118,12 +119,13 @@ async def apublish(**arguments: Any) -> Stored | list[Stored]:
     return await sync_to_async(publish)(**arguments)
 
 
-def _payload(data: Any) -> str:
+def _draft(members: dict[str, Any]) -> frames.Draft:
+    """By way of the text a service would send: what is refused there is refused here."""
     try:
-        payload = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise ProtocolError("too_deep") from None
     except (TypeError, ValueError) as error:
         raise ProtocolError("bad_json", str(error)) from None
-    jsontext.strict(payload, max_depth=settings.MEANWHILE_MAX_DEPTH)
-    if len(payload.encode()) > settings.MEANWHILE_MAX_DATA:
-        raise ProtocolError("too_large", f"data is above {settings.MEANWHILE_MAX_DATA} bytes.")
-    return payload
+    jsontext.strict(text, max_depth=settings.MEANWHILE_MAX_DEPTH + 1)
+    return frames.decode_draft(text.encode(), max_data=settings.MEANWHILE_MAX_DATA)

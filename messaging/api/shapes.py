@@ -10,6 +10,7 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers as s
 
+from apps_registry.models import LONGEST_TTL
 from messaging.models import GapReason, PresenceState, ResultStatus
 
 #: What a device may say; what it is told has more (settings name the two apart).
@@ -184,7 +185,9 @@ class Me(Shape):
 # --- Services' side --------------------------------------------------------------------------------------------------
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+@extend_schema_field(
+    {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1000}]}
+)
 class To(s.Field[Any, Any, Any, Any]):
     pass
 
@@ -197,9 +200,13 @@ class Draft(Shape):
         required=False, allow_blank=True, max_length=128, help_text="What `latest` values replace each other by."
     )
     id = s.CharField(
-        required=False, allow_null=True, max_length=128, help_text="A repeat in the same stream gets the same offset."
+        required=False,
+        allow_null=True,
+        min_length=1,
+        max_length=128,
+        help_text="A repeat in the same stream gets the same offset.",
     )
-    ttl = s.IntegerField(required=False, allow_null=True, min_value=1, help_text="Seconds.")
+    ttl = s.IntegerField(required=False, allow_null=True, min_value=1, max_value=LONGEST_TTL, help_text="Seconds.")
 
 
 class MessagesBody(Shape):

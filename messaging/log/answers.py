@@ -17,8 +17,8 @@ class Request(Struct):
     """The messages of one request, in its order; a draft that was refused at the door stands as its error."""
 
     publications: list[Publication | ProtocolError]
-    #: Whether `to` was a list, per publication: then its item is one too.
-    many: list[bool]
+    #: Where `to` was a list, the streams as they were named, per publication: its item is a list of as many.
+    named: list[Sequence[str] | None]
     service_id: int | None = None
     idempotency_key: str = ""
     digest: str = ""
@@ -41,7 +41,7 @@ def publish(requests: Sequence[Request], effects: Effects) -> list[Answer | Prot
     Inside a transaction. A request whose Idempotency-Key is known gets the stored answer, with another body
     `idempotency_mismatch`; either way nothing is appended.
     """
-    known = _known(requests)
+    known = _claim(requests)
     outcomes: list[Answer | ProtocolError | None] = []
     fresh: list[Request] = []
     twice: dict[int, Request] = {}
@@ -72,15 +72,33 @@ def publish(requests: Sequence[Request], effects: Effects) -> list[Answer | Prot
 _Known = dict[tuple[int | None, str], "tuple[str, str] | Request"]
 
 
-def _known(requests: Sequence[Request]) -> _Known:
-    asked = [(r.service_id, r.idempotency_key) for r in requests if r.idempotency_key]
+def _claim(requests: Sequence[Request]) -> _Known:
+    """Takes the keys of the requests; → digest and answer of those that somebody took before.
+
+    Another process that answers one of them at this moment is waited for: when it has committed, its answer is there.
+    Sorted, so that two that take several do not wait for each other.
+    """
+    # Backwards: of several with the same key the first is answered, so its digest is kept.
+    digests = {(r.service_id, r.idempotency_key): r.digest for r in reversed(requests) if r.idempotency_key}
+    asked = sorted(digests.items())
     if not asked:
+        return {}
+    source = sql.rows("r", service_id="bigint", name="text", digest="text")
+    taken = sql.run(
+        "INSERT INTO messaging_idempotentanswer (service_id, key, digest, answer, created_at)"
+        f" SELECT r.service_id, r.name, r.digest, '', {sql.moment()} FROM {source} WHERE true"
+        " ON CONFLICT (service_id, key) DO NOTHING RETURNING service_id, key",
+        sql.stamp(sql.now()),
+        sql.packed((*key, digest) for key, digest in asked),
+    )
+    others = {key for key, _ in asked} - {(service, key) for service, key in taken}
+    if not others:
         return {}
     source = sql.rows("r", service_id="bigint", name="text")
     found = sql.run(
         f"SELECT a.service_id, a.key, a.digest, a.answer FROM {source}"
         " JOIN messaging_idempotentanswer a ON a.service_id = r.service_id AND a.key = r.name",
-        sql.packed(asked),
+        sql.packed(others),
     )
     return {(service, key): (digest, answer) for service, key, digest, answer in found}
 
@@ -93,18 +111,19 @@ def _append(requests: Sequence[Request], effects: Effects) -> dict[int, str]:
     stored = []
     for request in requests:
         parts = [
-            _problem(publication) if isinstance(publication, ProtocolError) else _item(next(places), many)
-            for publication, many in zip(request.publications, request.many, strict=True)
+            _problem(publication)
+            if isinstance(publication, ProtocolError)
+            else _item(publication.to, next(places), named)
+            for publication, named in zip(request.publications, request.named, strict=True)
         ]
         answered[id(request)] = text = "[" + ",".join(parts) + "]"
         if request.idempotency_key:
-            stored.append((request.service_id, request.idempotency_key, request.digest, text))
+            stored.append((request.service_id, request.idempotency_key, text))
     if stored:
-        source = sql.rows("r", service_id="bigint", name="text", digest="text", answer="text")
+        source = sql.rows("r", service_id="bigint", name="text", answer="text")
         sql.run(
-            "INSERT INTO messaging_idempotentanswer (service_id, key, digest, answer, created_at)"
-            f" SELECT r.service_id, r.name, r.digest, r.answer, {sql.moment()} FROM {source}",
-            sql.stamp(sql.now()),
+            f"UPDATE messaging_idempotentanswer SET answer = r.answer FROM {source}"
+            " WHERE messaging_idempotentanswer.service_id = r.service_id AND messaging_idempotentanswer.key = r.name",
             sql.packed(stored),
         )
     return answered
@@ -114,9 +133,15 @@ def _problem(error: ProtocolError) -> str:
     return wire.dumps({"problem": error.as_problem()})
 
 
-def _item(placed: list[Placed], many: bool) -> str:
+def _item(to: Sequence[str], placed: list[Placed], named: Sequence[str] | None) -> str:
+    """One for each stream that was named; a stream that was named twice has the message once, and the same item."""
     texts = [_place(one) for one in placed]
-    return "[" + ",".join(texts) + "]" if many else texts[0]
+    if named is None:
+        return texts[0]
+    if len(named) != len(to):
+        by_stream = dict(zip(to, texts, strict=True))
+        texts = [by_stream[stream] for stream in named]
+    return "[" + ",".join(texts) + "]"
 
 
 def _place(one: Placed) -> str:

@@ -89,3 +89,23 @@ async def test_writers_of_two_processes_neither_deadlock_nor_lose_anything(open_
     for got in received:
         assert {room: got[room] for room in ROOMS} == {room: list(range(1, len(got[room]) + 1)) for room in ROOMS}
     assert deadlocks(house) == 0
+
+
+async def test_an_idempotency_key_used_at_two_processes_at_once_gives_one_message_and_one_answer(
+    open_house: OpenHouse,
+) -> None:
+    house = open_house()
+    services = [Service(server.base, house.key) for server in house.servers]
+
+    async def post(service: Service, number: int) -> tuple[int, str]:
+        body = {"messages": [{"to": "room:once", "name": "turn", "data": number}]}
+        answer = await service.http.post("/api/v1/messages", json=body, headers={"Idempotency-Key": f"key-{number}"})
+        return answer.status_code, answer.text
+
+    answers = [await asyncio.gather(*(post(service, number) for service in services)) for number in range(1, 41)]
+    for service in services:
+        await service.http.aclose()
+
+    assert [set(pair) for pair in answers] == [
+        {(200, f'{{"items":[{{"stream":"room:once","offset":{number}}}]}}')} for number in range(1, 41)
+    ]

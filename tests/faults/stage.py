@@ -128,7 +128,7 @@ class Stage:
 
     def _ask(self, asked: list[Publication], elsewhere: bool, arrived: bool = False) -> list[Any] | None:
         """→ the answer's items; None if the process died on it."""
-        request = answers.Request(list(asked), [False] * len(asked), self.people.service.pk)
+        request = answers.Request(list(asked), [None] * len(asked), self.people.service.pk)
         outcome = self.process.submit(request, elsewhere=elsewhere)
         self.bury(arrived=arrived)
         if outcome is None:

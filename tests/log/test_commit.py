@@ -34,7 +34,7 @@ def break_commit(node: Node, monkeypatch: pytest.MonkeyPatch) -> Callable[[Commi
 
 def publish(node: Node, world: World) -> Answer | ProtocolError:
     try:
-        answer: Answer = node.journal.call(Request([world.publication("device:phone")], [False]))
+        answer: Answer = node.journal.call(Request([world.publication("device:phone")], [None]))
     except ProtocolError as error:
         return error
     return answer

@@ -12,7 +12,7 @@ def test_joins_and_publishes_of_one_batch_do_not_lock_streams_in_one_transaction
     told: list[tuple[Effects, Finished]] = []
     journal = Journal(committed=lambda effects, finished: told.append((effects, finished)), limit=10, batch=10)
     outcomes: list[object] = []
-    publish = Request([world.publication("room:arena")], [False])
+    publish = Request([world.publication("room:arena")], [None])
     join = Joining(world.app.pk, phone.pk, "room:arena")
 
     journal._commit([Command(publish, outcomes.append, True), Command(join, outcomes.append, True)])
