@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from apps_registry import services
+from apps_registry.devices import check_rooms, revoke_device
 from apps_registry.errors import TooManyKeys
 from apps_registry.models import App, Device, MessageType, Scope, Service, ServiceKey
 
@@ -157,7 +158,7 @@ class MessageTypeAdmin(admin.ModelAdmin):
 class DeviceForm(forms.ModelForm):
     def clean_rooms(self) -> list[str]:
         try:
-            return services.check_rooms(self.cleaned_data["rooms"] or [])
+            return check_rooms(self.cleaned_data["rooms"] or [])
         except ValidationError as error:
             raise ValidationError(error.message_dict["rooms"]) from error
 
@@ -180,5 +181,5 @@ class DeviceAdmin(admin.ModelAdmin):
 
     @admin.action(description="Revoke (tokens are void, open sockets are closed)", permissions=["change"])
     def revoke(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
-        count = sum(services.revoke_device(device=device) for device in devices.select_related("app"))
+        count = sum(revoke_device(device=device) for device in devices.select_related("app"))
         self.message_user(request, f"Devices revoked: {count}.")

@@ -14,9 +14,10 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from apps_registry.devices import authenticate_device
 from apps_registry.errors import BadKey, BadToken, RegistryError, WrongScope
 from apps_registry.models import Device, Scope, ServiceKey
-from apps_registry.services import authenticate_device, authenticate_key
+from apps_registry.services import authenticate_key
 
 Holder = TypeVar("Holder", Device, ServiceKey)
 

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from django.conf import settings
 from django.db import transaction
 
-from apps_registry import services
+from apps_registry.devices import issue_token, renew_tokens, revoke_device
 from apps_registry.models import Device
 from messaging.live import node
 from messaging.live.hub import Hub
@@ -76,8 +76,8 @@ def _purge(device: Device) -> int:
 def new_token(device: Device) -> tuple[str, dt.datetime]:
     """A token and when it ends. Older tokens of the device are void from now on, and its open connection is ended by
     the next repair round. Raises DeviceRevoked."""
-    services.renew_tokens(device=device)
-    issued = services.issue_token(device=device, life=settings.MEANWHILE_TOKEN_LIFE)
+    renew_tokens(device=device)
+    issued = issue_token(device=device, life=settings.MEANWHILE_TOKEN_LIFE)
     log.info("new token app=%s device=%s version=%d", device.app.name, device.name, device.token_version)
     return issued
 
@@ -88,7 +88,7 @@ def revoke(device_ids: Collection[int]) -> int:
     revoked = [
         device.pk
         for device in Device.objects.filter(pk__in=device_ids).select_related("app")
-        if services.revoke_device(device=device)
+        if revoke_device(device=device)
     ]
     transaction.on_commit(lambda: node.announce(Effects(devices=revoked)))
     return len(revoked)

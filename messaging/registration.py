@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from apps_registry import services
+from apps_registry.devices import issue_token, register_device
 from apps_registry.models import App, Device
 from messaging.live import node
 from messaging.log import membership
@@ -51,12 +51,12 @@ def register(
     before = Device.objects.filter(app=app, name=device).first()
     known = before.rooms if before else []
     allowed = list(dict.fromkeys([*(known if rooms is None else rooms), *streams]))
-    row, created = services.register_device(app=app, name=device, user=user, platform=platform, rooms=allowed)
+    row, created = register_device(app=app, name=device, user=user, platform=platform, rooms=allowed)
     wanted = [f"device:{row.name}", *([f"user:{row.user}"] if row.user else []), *streams]
     if before and before.user and before.user != row.user:
         membership.unsubscribe([(row.pk, f"user:{before.user}")])
     membership.subscribe([(app.pk, row.pk, stream) for stream in wanted], history)
-    token, expires_at = services.issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
+    token, expires_at = issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
     names = sorted(row.subscriptions.values_list("stream__name", flat=True))
     transaction.on_commit(lambda: node.announce(Effects(devices=[row.pk])))
     return Registered(row, token, expires_at, names, created)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps_registry.models import Device
-from apps_registry.services import room_allowed
+from apps_registry.names import room_allowed
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.names import stream_kind
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from apps_registry import services
+from apps_registry.devices import issue_token, revoke_device
 from apps_registry.models import App, Device
 from apps_registry.names import is_name
 from messaging import registration
@@ -93,7 +93,7 @@ class Token(ServiceView):
     @described("new_token", {201: managed_shapes.FreshToken}, "unknown_device", "device_revoked", *FOR_SERVICES)
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
-        token, expires_at = services.issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
+        token, expires_at = issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
         return answer({"device": row.name, "token": token, "expires_at": telling.moment(expires_at)}, status=201)
 
 
@@ -103,7 +103,7 @@ class Revoke(ServiceView):
     @described("revoke_device", {200: managed_shapes.Revoked}, "unknown_device", *FOR_SERVICES)
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
-        if services.revoke_device(device=row):
+        if revoke_device(device=row):
             node.announce(Effects(devices=[row.pk]))
         return answer({"device": row.name, "revoked_at": telling.moment(row.revoked_at)})
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from asgiref.sync import async_to_sync
 from django.conf import settings
 
-from apps_registry.services import OpenedToken, open_tokens
+from apps_registry.devices import OpenedToken, open_tokens
 from messaging.live import repair, wakeups
 from messaging.live.connections import Connections
 from messaging.live.feeds import Feeds

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from apps_registry import services
+from apps_registry.devices import issue_token
 from apps_registry.models import Device, Service
 
 
@@ -44,7 +45,7 @@ class Caller:
 
 
 def device_caller(device: Device) -> Caller:
-    return Caller(services.issue_token(device=device, life=3600)[0])
+    return Caller(issue_token(device=device, life=3600)[0])
 
 
 def service_caller(service: Service, *scopes: str) -> Caller:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from apps_registry.devices import open_token
 from apps_registry.models import App, Device
-from apps_registry.services import open_token
 from messaging.live.node import Node
 from messaging.log.cursors import Report
 from messaging.models import Message, Subscription

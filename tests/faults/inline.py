@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from apps_registry.services import issue_token
+from apps_registry.devices import issue_token
 from messaging import failpoints
 from messaging.consumers.device import DeviceConsumer
 from messaging.live import hub as live_hub

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from channels.testing import WebsocketCommunicator
 
+from apps_registry.devices import issue_token
 from apps_registry.models import Device
-from apps_registry.services import create_key, issue_token
+from apps_registry.services import create_key
 from config.asgi import application
 from messaging.live.node import Node
 from messaging.log.effects import Effects

@@ -13,6 +13,7 @@ from channels.testing import WebsocketCommunicator
 from pytest_django import Settings
 
 from apps_registry import services
+from apps_registry.devices import issue_token
 from apps_registry.models import Device, Scope
 from config.asgi import application
 from messaging.live.node import Node, current
@@ -116,9 +117,9 @@ class Credentials(NamedTuple):
 @pytest.fixture
 def credentials(world: World, phone: Device, zoo: Zoo, den: Stream) -> Credentials:
     return Credentials(
-        services.issue_token(device=phone, life=600)[0],
+        issue_token(device=phone, life=600)[0],
         services.create_key(service=world.game, scopes=SCOPES)[1],
-        services.issue_token(device=zoo.cub, life=600)[0],
+        issue_token(device=zoo.cub, life=600)[0],
         services.create_key(service=zoo.keeper, scopes=SCOPES)[1],
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from apps_registry.devices import register_device
 from apps_registry.models import Device
-from apps_registry.services import NewApp, create_app, register_device
+from apps_registry.services import NewApp, create_app
 
 #: 2026-11-22T10:00:00Z: when these tests happen.
 NOW = 1795341600

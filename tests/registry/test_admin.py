@@ -7,16 +7,10 @@ import re
 import pytest
 from django.test import Client
 
+from apps_registry.devices import authenticate_device, issue_token
 from apps_registry.errors import BadKey, BadToken
 from apps_registry.models import App, Device, MessageType, Service, ServiceKey
-from apps_registry.services import (
-    MOST_KEYS,
-    NewApp,
-    authenticate_device,
-    authenticate_key,
-    create_key,
-    issue_token,
-)
+from apps_registry.services import MOST_KEYS, NewApp, authenticate_key, create_key
 
 KEY = re.compile(r"mw_[0-9a-z]{12}_[0-9A-Za-z]{43}")
 MODELS = [App, Service, ServiceKey, MessageType, Device]

@@ -13,9 +13,10 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from apps_registry.authentication import DeviceAuthentication, ServiceAuthentication, has_scope
+from apps_registry.devices import issue_token, revoke_device
 from apps_registry.errors import BadKey, BadToken, DeviceRevoked, RegistryError, TokenExpired, WrongScope
 from apps_registry.models import Device, ServiceKey
-from apps_registry.services import NewApp, create_key, issue_token, revoke_device
+from apps_registry.services import NewApp, create_key
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response:

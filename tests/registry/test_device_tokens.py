@@ -7,18 +7,17 @@ import jwt
 import pytest
 
 from apps_registry import tokens
-from apps_registry.errors import BadToken, DeviceRevoked, TokenExpired
-from apps_registry.models import Device
-from apps_registry.services import (
-    NewApp,
+from apps_registry.devices import (
     authenticate_device,
     issue_token,
     open_token,
     register_device,
     renew_tokens,
     revoke_device,
-    rotate_signing_key,
 )
+from apps_registry.errors import BadToken, DeviceRevoked, TokenExpired
+from apps_registry.models import Device
+from apps_registry.services import NewApp, rotate_signing_key
 
 from .conftest import HOUR, NOW
 

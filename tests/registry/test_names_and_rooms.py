@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps_registry.names import is_name, is_room_pattern
-from apps_registry.services import room_allowed
+from apps_registry.names import is_name, is_room_pattern, room_allowed
 
 
 @pytest.mark.parametrize("name", ["a", "7", "phone-1", "Ab_.~@+-9", "x" * 128])

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
+from apps_registry.devices import register_device, revoke_device
 from apps_registry.models import Device
-from apps_registry.services import NewApp, register_device, revoke_device
+from apps_registry.services import NewApp
 
 
 def stored(device: Device) -> dict[str, Any]:
