@@ -1,4 +1,7 @@
-"""Bodies of services' requests: what members there are and what they may be. They decide nothing."""
+"""Bodies of services' requests: what members there are and what they may be. They decide nothing.
+
+A value is of the kind the OpenAPI document says, and is not made into it: 5 is no text, "5" no number, 0 not false.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,24 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class Whole(serializers.IntegerField):
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Truth(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class HistoryBody(serializers.Serializer[Any]):
     """What a newcomer gets of a room's past. Not told: what the room says, else what is published from now on."""
 
-    last = serializers.IntegerField(
-        min_value=0, max_value=MAX_OFFSET, required=False, help_text="The last so many messages."
-    )
+    last = Whole(min_value=0, max_value=MAX_OFFSET, required=False, help_text="The last so many messages.")
     since = serializers.DateTimeField(required=False, help_text="What was published since then. Not beside `last`.")
 
     def validate(self, told: dict[str, Any]) -> dict[str, Any]:
@@ -80,14 +95,14 @@ class TypeChanges(serializers.Serializer[Any]):
     priority = serializers.ChoiceField(
         choices=Priority.values, required=False, help_text="What a room sheds first when too much comes."
     )
-    ttl = serializers.IntegerField(
+    ttl = Whole(
         min_value=1,
         max_value=LONGEST_TTL,
         required=False,
         allow_null=True,
         help_text="Seconds. Null: the server's default.",
     )
-    result_required = serializers.BooleanField(required=False)
+    result_required = Truth(required=False)
     on_failure = serializers.ChoiceField(choices=OnFailure.values, required=False)
     report_to = serializers.ListField(
         child=Text(max_length=128),
@@ -102,7 +117,7 @@ class TypeBody(TypeChanges):
 
 
 class AppChanges(serializers.Serializer[Any]):
-    room_rate = serializers.IntegerField(
+    room_rate = Whole(
         min_value=1,
         max_value=MOST_ROOM_RATE,
         required=False,
@@ -121,11 +136,11 @@ class KeyBody(serializers.Serializer[Any]):
 
 
 class PurgeBody(serializers.Serializer[Any]):
-    upto = serializers.IntegerField(min_value=1, max_value=MAX_OFFSET)
+    upto = Whole(min_value=1, max_value=MAX_OFFSET)
 
 
 class WebhookChanges(serializers.Serializer[Any]):
-    url = serializers.CharField(
+    url = Text(
         max_length=LONGEST_URL, required=False, help_text="http or https, without user name, password and fragment."
     )
     events = serializers.ListField(
@@ -135,22 +150,18 @@ class WebhookChanges(serializers.Serializer[Any]):
         required=False,
         help_text="What it is told of.",
     )
-    disabled = serializers.BooleanField(
-        required=False, help_text="False: it goes on where it stopped, as far as the feed is kept."
-    )
+    disabled = Truth(required=False, help_text="False: it goes on where it stopped, as far as the feed is kept.")
 
 
 class WebhookBody(serializers.Serializer[Any]):
-    url = serializers.CharField(
-        max_length=LONGEST_URL, help_text="http or https, without user name, password and fragment."
-    )
+    url = Text(max_length=LONGEST_URL, help_text="http or https, without user name, password and fragment.")
     events = serializers.ListField(
         child=serializers.ChoiceField(choices=Webhook.EVENTS),
         min_length=1,
         max_length=len(Webhook.EVENTS),
         help_text="What it is told of.",
     )
-    after = serializers.IntegerField(
+    after = Whole(
         min_value=0,
         max_value=MAX_OFFSET,
         required=False,
