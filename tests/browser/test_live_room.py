@@ -54,7 +54,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, port: int, wire: Wire) -> It
 @pytest.fixture(scope="module")
 def show(house: Server) -> Iterator[httpx.Client]:
     """The service that publishes into the room, with a key of its own."""
-    new_key = NEW_KEY.replace('"demo"', '"live-room"').replace('"game"', '"show"')
+    new_key = NEW_KEY.replace('"demo"', '"live-room"').replace('"game"', '"show"').replace('"read"', '"read", "manage"')
     key = house.manage("shell", "-v0", "-c", new_key).strip().splitlines()[-1]
     with httpx.Client(base_url=house.base, headers={"Authorization": f"Bearer {key}"}) as client:
         yield client
@@ -185,6 +185,16 @@ def test_a_hundred_gifts_and_three_commands_that_went_by_are_found_in_order_and_
     assert told_by_server == {room.device(letter): last + 1 for letter in "abc"}
 
 
+@pytest.fixture
+def slow_room(show: httpx.Client) -> Iterator[None]:
+    """A rate that a busy minute passes also where the machine is busy, too."""
+    rate = show.get("/api/v1/app").json()["room_rate"]
+    show.patch("/api/v1/app", json={"room_rate": 5}).raise_for_status()
+    yield
+    show.patch("/api/v1/app", json={"room_rate": rate}).raise_for_status()
+
+
+@pytest.mark.usefixtures("slow_room")
 def test_the_pages_own_buttons_tell_the_story_and_end_the_room(room: Room) -> None:
     page = room.page
     head = room.seen_by_the_server()["head"]
@@ -203,10 +213,11 @@ def test_the_pages_own_buttons_tell_the_story_and_end_the_room(room: Room) -> No
     for letter in "abc":
         expect(room.phone(letter).get_by_test_id("stage")).to_have_attribute("data-closed", "true")
 
-    # 80 gifts, a question, a packet and two commands; the rate sheds gifts, never commands; then the last word
+    # 80 gifts, a question, a packet, two commands; the rate sheds gifts and packets, never commands; then the last word
     lanes = {letter: room.cells(letter, head) for letter in "abc"}
     shed = [cell["offset"] for cell in lanes["a"] if cell["status"] == "gap"]
-    assert len(shed) == int(page.get_by_test_id("sent-gift").get_attribute("data-shed") or 0) > 0
+    told = [page.get_by_test_id(f"sent-{kind}").get_attribute("data-shed") for kind in ("gift", "packet", "quiz")]
+    assert len(shed) == sum(map(int, filter(None, told))) > 0
     for letter, path in (("a", "live"), ("b", "replayed"), ("c", "pulled")):
         handed = [cell for cell in lanes[letter] if cell["status"] != "gap"]
         gaps = {cell["offset"] for cell in lanes[letter] if cell["status"] == "gap"}

@@ -16,13 +16,21 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Adds to a bounded list that scrolls; it follows the newest only while the reader is at its end. */
+const NEAR = 40;
+const followed = new WeakMap(); // by list: whether the reader left it at its end
+
+/** Adds to a bounded list that scrolls; it follows the newest unless the reader has scrolled away from its end. */
 export function appendFollowing(list, item, most) {
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  if (!followed.has(list)) {
+    followed.set(list, true);
+    list.addEventListener("scroll", () => followed.set(list, atEnd(list))); // a list that shrinks fires none
+  }
   list.append(item);
   while (list.children.length > most) list.firstElementChild.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  if (followed.get(list)) list.scrollTop = list.scrollHeight;
 }
+
+const atEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < NEAR;
 
 /** "3 messages", "1 message" */
 export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;

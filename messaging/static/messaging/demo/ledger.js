@@ -1,6 +1,6 @@
 /** What became of each message the device met, by stream and offset. Pure; the newest few of each stream. */
 
-const MOST = 500;
+export const MOST = 500;
 
 /**
  * @typedef {"buffered"|"handling"|"handled"|"processed"|"failed"|"gap"} Status handled: the handler returned, the server

@@ -9,13 +9,15 @@ import { Ledger } from "./ledger.js";
 import { MessageLog } from "./log.js";
 import { claimName } from "./names.js";
 import { Network } from "./network.js";
-import { Phone } from "./phone.js";
+import { Page } from "./page.js";
+import { HOME, Phone } from "./phone.js";
 import { Scene } from "./scene.js";
 import { Services } from "./services.js";
 import { Track } from "./tracks.js";
 
 const room = document.body.dataset.room;
-const alarm = document.getElementById("alarm");
+const page = new Page(draw);
+const { changed, failed } = page;
 const name = await claimName();
 document.getElementById("device-name").textContent = name;
 
@@ -29,8 +31,6 @@ const tracks = new Map([[`device:${name}`, "To this device"], [room, "To the roo
 ));
 let seen = null; // the device as the server sees it
 let homecoming = null;
-let asked = false;
-let unreachable = false;
 
 const device = new Device({
   name, network, ledger,
@@ -45,31 +45,21 @@ const device = new Device({
     error: (error) => console.warn(error),
   },
 });
-const services = new Services({ device: name, room, failed, seen: (told) => { seen = told; if (unreachable) alarm.hidden = true; changed(); } });
+const services = new Services({ device: name, room, failed, seen: (told) => { seen = told; page.reached(); changed(); } });
 const guide = new Guide([() => device.background(), async () => { await services.burst(); await services.weather(); }, () => device.foreground()], failed);
 
 // --- what is shown ---
 
 function state(now, detail) {
-  const before = phone.state;
   if (!phone.show(now)) return;
   if (now === "background") guide.show(2);
-  if (now === "live" && before === "resuming") guide.show(1);
+  if (HOME.has(now)) guide.show(1);
   if (now === "resuming") homecoming = new Homecoming(device.inspect().streams);
   const words = phone.words(detail);
   if (words) log.moment(words);
   if (now === "closed" && detail.why !== "stopped") failed(new Error(`The connection is closed: ${detail.why.replaceAll("_", " ")}. Reload the page to come back.`));
   services.soon();
   changed();
-}
-
-/** Something moved: the views are drawn anew, once. */
-function changed() {
-  if (asked) return;
-  asked = true;
-  const later = () => { asked = false; draw(); };
-  if (document.hidden) setTimeout(later);
-  else requestAnimationFrame(later);
 }
 
 function draw() {
@@ -87,7 +77,7 @@ function draw() {
   phone.wait(waiting, seen?.streams ?? []);
   phone.sleep(device.held || told.state === "background");
   buttons();
-  if (homecoming && told.state === "live" && homecoming.complete(told.streams)) {
+  if (homecoming && HOME.has(told.state) && homecoming.complete(told.streams)) {
     const sum = homecoming.sum(told.streams);
     homecoming = null;
     if (phone.caption(sum, sentence(sum))) log.moment(sentence(sum));
@@ -107,12 +97,6 @@ function positionsOf(client, server) {
     values: server?.values ?? 0,
     updates: server?.updates ?? 0,
   };
-}
-
-function failed(error) {
-  unreachable = error instanceof TypeError;
-  alarm.textContent = unreachable ? "The server cannot be reached." : error.message;
-  alarm.hidden = false;
 }
 
 // --- what can be done ---
@@ -161,7 +145,5 @@ onSwitch("fail-next", (on) => { device.failNext = on; });
 byTestId("mode").addEventListener("change", (event) => device.open(event.currentTarget.value).catch(failed));
 byTestId("publish-burst").addEventListener("click", () => device.held && guide.show(3));
 byTestId("guide-2").addEventListener("click", () => device.held && guide.show(3));
-
-document.addEventListener("click", () => { alarm.hidden = true; }, { capture: true });
 
 device.open(byTestId("mode").value).catch(failed);

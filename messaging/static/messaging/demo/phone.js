@@ -4,6 +4,7 @@ import { byTestId, count, el } from "./dom.js";
 
 const CAPTION_MS = 15_000;
 export const AWAY = new Set(["background", "waiting"]);
+export const HOME = new Set(["live", "polling"]);
 export const WORDS = {
   idle: "not connected", connecting: "connecting", resuming: "resuming", live: "live", background: "in the background",
   waiting: "offline", polling: "live, by polling", closed: "closed",
@@ -20,8 +21,6 @@ export class Phone {
   #state = "idle";
   #told = { state: "idle", at: performance.now() };
   #away = false;
-
-  get state() { return this.#state; }
 
   /** @param {string} state @returns {boolean} whether it is another than before */
   show(state) {

@@ -85,7 +85,7 @@ export class Services {
     const place = stream.startsWith("device:") ? "device" : stream.replace(":", " ");
     const attributes = { "data-testid": "heard-row", "data-service": service, "data-device": device, "data-stream": stream, "data-from": from, "data-upto": upto, "data-status": status };
     appendFollowing(list, el("li", attributes, el("span", {}, service),
-      el("span", { class: "to" }, el("b", {}, which), device === own ? ` ${place}` : ` ${place} of ${device}`), el("em", {}, code || status)), MOST);
+      el("span", { class: "to", title: `${which} ${stream}, ${device}` }, el("b", {}, which), device === own ? ` ${place}` : ` ${place} of ${device}`), el("em", {}, code || status)), MOST);
     if (device === own && !old) this.#count(service, status === "processed" ? status : "failed", upto - from + 1);
   }
 

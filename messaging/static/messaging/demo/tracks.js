@@ -19,7 +19,7 @@ export class Track {
   #note = el("span", { class: "note" });
   #buffered;
   #markers = {};
-  #empty = el("p", { class: "empty" }, "Nothing was sent here yet.");
+  #empty = el("p", { class: "empty" }, "No message here yet.");
   #last = null;
 
   /** @param {HTMLElement} parent @param {{stream: string, title: string}} named @param {import("./ledger.js").Ledger} ledger */

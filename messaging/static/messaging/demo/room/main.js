@@ -4,13 +4,15 @@ import { Asking } from "../asking.js";
 import { byTestId } from "../dom.js";
 import { Guide } from "../guide.js";
 import { claimName } from "../names.js";
+import { Page } from "../page.js";
 import { look } from "./backend.js";
 import { Director } from "./director.js";
 import { Said } from "./said.js";
 import { Viewer } from "./viewer.js";
 
 const TICK_MS = 1000;
-const alarm = document.getElementById("alarm");
+const page = new Page(draw);
+const { changed, failed } = page;
 const sections = [...document.querySelectorAll(".viewer")];
 const show = await claimName("show", "show-");
 const numberKey = `meanwhile-demo:room-number:${show}`;
@@ -19,15 +21,13 @@ const room = number > 1 ? `room:${show}-${number}` : `room:${show}`;
 document.getElementById("room-name").textContent = room;
 
 let seen = null; // the room as the server sees it
-let asked = false;
-let unreachable = false;
 
 const said = new Said(sections.map((section) => section.dataset.phone));
 const viewers = sections.map((section) => new Viewer(section, { room, said, changed, failed }));
 const asking = new Asking(async () => {
   const before = JSON.stringify(seen);
   seen = await look(room);
-  if (unreachable) alarm.hidden = true;
+  page.reached();
   changed();
   return JSON.stringify(seen) !== before;
 }, failed);
@@ -44,28 +44,12 @@ byTestId("new-room").addEventListener("click", () => {
   localStorage.setItem(numberKey, String(number + 1));
   location.reload();
 });
-document.addEventListener("click", () => { alarm.hidden = true; }, { capture: true });
 setInterval(changed, TICK_MS); // a chat counts as missed when it has not come in time
-
-/** Something moved: all is drawn anew, once. */
-function changed() {
-  if (asked) return;
-  asked = true;
-  const later = () => { asked = false; draw(); };
-  if (document.hidden) setTimeout(later);
-  else requestAnimationFrame(later);
-}
 
 function draw() {
   const stale = viewers.map((viewer) => viewer.draw(seen)).includes(true);
   director.draw(seen);
   if (stale) asking.soon();
-}
-
-function failed(error) {
-  unreachable = error instanceof TypeError;
-  alarm.textContent = unreachable ? "The server cannot be reached." : error.message;
-  alarm.hidden = false;
 }
 
 await Promise.all(viewers.map((viewer) => viewer.open()));

@@ -2,9 +2,9 @@
 
 import { Device } from "../device.js";
 import { el } from "../dom.js";
-import { Ledger } from "../ledger.js";
+import { Ledger, MOST } from "../ledger.js";
 import { Network } from "../network.js";
-import { AWAY, WORDS } from "../phone.js";
+import { AWAY, HOME, WORDS } from "../phone.js";
 import { register } from "./backend.js";
 import { Lane } from "./lane.js";
 import { Stage } from "./stage.js";
@@ -97,7 +97,7 @@ export class Viewer {
     this.#drawCounts(this.#tally.with(this.#said.missed(this.#phone, now)));
     if (server) this.#drawServer(server, room.head);
     this.#stage.away(this.#network.isCut ? "tunnel" : this.#device.held || told.state === "background" ? "background" : "");
-    const back = ["live", "polling"].includes(told.state) && client?.done >= (client?.cut ?? 0);
+    const back = HOME.has(told.state) && client?.done >= (client?.cut ?? 0);
     if (back && this.#before) this.#welcome(this.#tally.with(this.#said.missed(this.#phone, Infinity)));
     return Boolean(server) && processed > server.processed;
   }
@@ -125,7 +125,7 @@ export class Viewer {
     else if (reason === "reset") this.#failed(new Error("The room's history begins anew: this phone goes on from there."));
     else {
       this.#tally.gap({ from, to, reason });
-      for (let offset = from; offset <= to; offset += 1) this.#ledger.put({ stream, offset, status: "gap", code: reason });
+      for (let offset = Math.max(from, to - MOST + 1); offset <= to; offset += 1) this.#ledger.put({ stream, offset, status: "gap", code: reason });
     }
     this.#changed();
   }
