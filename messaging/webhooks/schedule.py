@@ -35,7 +35,7 @@ def retry_after(header: str | None, now: datetime) -> float | None:
         return float(min(int(header.strip()), int(LONGEST_WAIT)))
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max((moment - now).total_seconds(), 0.0)

@@ -52,6 +52,8 @@ def test_a_receiver_may_ask_for_more_time(attempts: int, asked: float, delay: fl
         ("1.5", None),
         ("²", None),
         ("9" * 5000, None),
+        ("Sun, 22 Nov 2026 10:02:00 +99999999999999", None),
+        ("Sun, 99999999999999999999 Nov 2026 10:02:00 GMT", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(header: str | None, seconds: float | None) -> None:
