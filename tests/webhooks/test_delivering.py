@@ -14,7 +14,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from apps_registry import webhooks
 from apps_registry.models import Webhook
-from messaging.log import sql
+from messaging.log import retention, sql
+from messaging.log.effects import Effects
 from messaging.models import DeliveryState, WebhookDelivery
 from messaging.webhooks import control, schedule
 from tests.webhooks.conftest import Post
@@ -320,4 +321,32 @@ def test_a_webhook_that_was_deleted_takes_its_deliveries_along(post: Post, recei
     post.deliver()
 
     assert receiver.heard == []
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_a_dead_letter_that_is_sent_again_outlives_the_time_it_was_kept_for(post: Post, receiver: Receiver) -> None:
+    """Made a month ago, dead for less: the next round must not take it for one that nobody wants."""
+    post.webhook(receiver)
+    post.results(1)
+    receiver.answers = [500]
+    post.deliver()
+    month = sql.now() - timedelta(days=31)
+    WebhookDelivery.objects.update(created_at=month, failed_at=month + timedelta(days=3), attempts=10)
+
+    control.send_again([only().pk])
+    retention.clean(Effects())
+    post.deliver()
+
+    assert only().state == DeliveryState.DELIVERED
+
+
+def test_what_was_never_sent_in_that_time_is_forgotten(post: Post, receiver: Receiver) -> None:
+    webhook = post.webhook(receiver)
+    control.ping(webhook)
+    webhooks.disable(webhook=webhook, reason="no longer needed")
+    month = sql.now() - timedelta(days=31)
+    WebhookDelivery.objects.update(created_at=month, next_attempt_at=month)
+
+    retention.clean(Effects())
+
     assert not WebhookDelivery.objects.exists()
