@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -73,32 +73,42 @@ def purge(*, stream_id: int, upto: int, effects: Effects) -> int:
 
 def _clean_processed(limit: int) -> int:
     """What every subscriber has processed and is past its grace."""
-    with transaction.atomic():
-        streams = sql.run(
-            "SELECT s.id, s.tail, min(u.processed) FROM messaging_stream s"
-            " JOIN messaging_subscription u ON u.stream_id = s.id WHERE s.tail <= s.head"
-            " GROUP BY s.id, s.tail HAVING min(u.processed) >= s.tail ORDER BY s.id LIMIT %s",
-            limit,
-        )
+    streams = sql.run(
+        "SELECT s.id FROM messaging_stream s JOIN messaging_subscription u ON u.stream_id = s.id"
+        " WHERE s.tail <= s.head GROUP BY s.id, s.tail HAVING min(u.processed) >= s.tail ORDER BY s.id LIMIT %s",
+        limit,
+    )
     before = sql.now() - timedelta(seconds=settings.MEANWHILE_GRACE)
     removed = 0
-    for stream, tail, processed in streams:
+    for (stream,) in streams:
         if removed >= limit:
             break
         with transaction.atomic():
-            _lock(stream)
-            upto = sql.run(
-                'SELECT max("offset") FROM (SELECT "offset" FROM messaging_message WHERE stream_id = %s'
-                f' AND "offset" <= %s AND published_at <= {sql.moment()} ORDER BY "offset" LIMIT %s) m',
-                stream,
-                processed,
-                sql.stamp(before),
-                limit - removed,
-            )[0][0]
-            if upto is not None and upto >= tail:
-                removed += _delete('"offset" <= %s', stream, upto)
-                _raise_tail(stream)
-                gaps.forget(stream, upto=processed)
+            removed += _remove_processed(stream, before, limit - removed)
+    return removed
+
+
+def _remove_processed(stream_id: int, before: datetime, limit: int) -> int:
+    _lock(stream_id)
+    # Under the lock: who joined meanwhile may begin further back (its history). Nobody joins now, and nobody goes back.
+    ((processed,),) = sql.run("SELECT min(u.processed) FROM messaging_subscription u WHERE u.stream_id = %s", stream_id)
+    if processed is None:
+        return 0
+    ((stored, upto),) = sql.run(
+        f'SELECT count(*), max(CASE WHEN m.published_at <= {sql.moment()} THEN m."offset" END) FROM'
+        ' (SELECT "offset", published_at FROM messaging_message WHERE stream_id = %s AND "offset" <= %s'
+        ' ORDER BY "offset" LIMIT %s) m',
+        sql.stamp(before),
+        stream_id,
+        processed,
+        limit,
+    )
+    if stored and upto is None:
+        return 0
+    # What is not stored any more, or was shed, holds the tail back no longer than that.
+    removed = _delete('"offset" <= %s', stream_id, upto) if stored else 0
+    _raise_tail(stream_id)
+    gaps.forget(stream_id, upto=processed)
     return removed
 
 
@@ -136,7 +146,11 @@ def _clean_overflow(effects: Effects, limit: int) -> int:
                 head - settings.MEANWHILE_BACKLOG_HARD,
                 limit,
             )
-            removed += _remove(stream, [offset for (offset,) in offsets], "overflow", effects)
+            if offsets:
+                removed += _remove(stream, [offset for (offset,) in offsets], "overflow", effects)
+            else:
+                _lock(stream)
+                _raise_tail(stream)
     return removed
 
 

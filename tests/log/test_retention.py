@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from apps_registry.models import Device
-from messaging.log import cursors, reading, retention
+from messaging.log import cursors, membership, reading, retention
 from messaging.log.cursors import Report
 from messaging.log.effects import Effects
+from messaging.log.membership import History
 from messaging.log.retention import Removed
-from messaging.models import Gap, Message, Result, Stream
+from messaging.models import Gap, Message, Result, Stream, Subscription
 from messaging.protocol.rules import runs
 from tests.conftest import World
 
@@ -121,3 +124,62 @@ def test_the_command_removes_until_nothing_is_left(
 
     assert capsys.readouterr().out == "Removed: 3 processed by all, 0 expired, 0 of overflow.\n"
     assert list(Message.objects.values_list("offset", flat=True)) == [4]
+
+
+def test_who_joins_with_history_while_a_round_is_under_way_loses_nothing(
+    world: World, phone: Device, tablet: Device, gifts: Stream, settings: Settings
+) -> None:
+    """The round has read how far the slowest is; before it has the stream's lock, a newcomer begins further back."""
+    settings.MEANWHILE_GRACE = 0
+    processed(phone, "room:lobby", 4)
+    processed(tablet, "room:lobby", 4)
+    newcomer = world.device("newcomer")
+
+    def join_before_the_lock(execute: Any, statement: str, *rest: Any) -> Any:
+        if "SELECT s.id FROM messaging_stream s WHERE s.id" in statement and not Subscription.objects.filter(
+            device=newcomer, stream=gifts
+        ):
+            membership.subscribe([(world.app.pk, newcomer.pk, gifts.name)], History(last=4))
+        return execute(statement, *rest)
+
+    with connection.execute_wrapper(join_before_the_lock):
+        removed = retention.clean_all(Effects())
+
+    assert removed == Removed()
+    left = reading.read_range(gifts.pk, after=world.entry(newcomer, gifts.name).processed, upto=4, limit=10)
+    assert ([item.offset for item in left.items], left.holes) == ([1, 2, 3, 4], [])
+
+
+def test_a_stream_of_which_nothing_is_stored_is_not_looked_at_again(
+    world: World, phone: Device, settings: Settings
+) -> None:
+    """Else a round, which looks at so many streams, would never come to those behind them."""
+    room = Stream.objects.get(name="room:lobby")
+    world.app.room_rate = 1
+    world.app.save()
+    world.publish_all(*[world.publication(room.name, "gift") for _ in range(5)])
+    Message.objects.all().delete()
+    processed(phone, room.name, 5)
+
+    retention.clean_all(Effects())
+
+    room.refresh_from_db()
+    assert (room.tail, room.head, Gap.objects.count()) == (6, 5, 0)
+
+
+def test_a_stream_that_is_long_by_what_was_shed_is_not_looked_at_again(
+    world: World, phone: Device, settings: Settings
+) -> None:
+    settings.MEANWHILE_BACKLOG_HARD = 3
+    room = Stream.objects.get(name="room:lobby")
+    world.app.room_rate = 1
+    world.app.save()
+    world.publish_all(*[world.publication(room.name, "gift") for _ in range(7)])
+    Message.objects.all().delete()
+
+    removed = retention.clean_all(Effects())
+
+    room.refresh_from_db()
+    assert (removed, room.tail, room.head) == (Removed(), 8, 7)
+    left = reading.read_range(room.pk, after=0, upto=7, limit=10)
+    assert {hole.reason for hole in left.holes if hole.from_offset > 2} == {"shed"}
