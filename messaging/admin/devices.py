@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from apps_registry.errors import DeviceRevoked
 from messaging import operations
 from messaging.admin import device_page, looks
-from messaging.admin.monitor import Monitor
+from messaging.admin.monitor import Monitor, is_id
 from messaging.models import PresenceState
 from messaging.models.backlog import DeviceBacklog, Why
 
@@ -162,7 +162,7 @@ class DeviceBacklogMonitor(Monitor):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         rows = DeviceBacklog.objects.with_backlog().select_related("app", "presence")
-        row = rows.filter(pk=object_id).first() if object_id.isdigit() else None
+        row = rows.filter(pk=object_id).first() if is_id(object_id) else None
         if request.method not in {"GET", "HEAD"} or not self.has_view_permission(request, row):
             raise PermissionDenied
         if row is None:
@@ -250,7 +250,7 @@ def _ids(rows: QuerySet[Any]) -> list[int]:
 def _back(request: HttpRequest) -> int | None:
     """The device whose page the action was chosen on."""
     place = request.POST.get("back", "")
-    return int(place) if place.isdigit() else None
+    return int(place) if is_id(place) else None
 
 
 def _to_where_it_was_chosen(request: HttpRequest) -> HttpResponse | None:

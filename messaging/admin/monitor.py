@@ -16,6 +16,9 @@ from django.utils.functional import cached_property
 #: Rows a list can be paged through; who looks for older ones filters.
 MOST = 10_000
 
+#: Digits of an id that any column takes.
+LONGEST_ID = 18
+
 SPANS = {"1h": ("the last hour", timedelta(hours=1)), "24h": ("the last 24 hours", timedelta(hours=24))}
 
 
@@ -35,6 +38,12 @@ class Monitor(admin.ModelAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """None for what no row can have as an id: SQLite raises OverflowError where the key is another row's."""
+        if not is_id(object_id):
+            return None
+        return super().get_object(request, object_id, from_field)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -43,6 +52,11 @@ class Monitor(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+def is_id(text: str) -> bool:
+    """Whether it may be the id of a row. `isdigit` would let "²" pass, which is no int."""
+    return text.isdecimal() and len(text) <= LONGEST_ID
 
 
 def within(field: str) -> type[admin.SimpleListFilter]:

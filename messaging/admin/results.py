@@ -32,6 +32,7 @@ class StatusFilter(admin.SimpleListFilter):
 class ResultMonitor(Monitor):
     """What the apps made of their messages. What a handler returned is not shown: it is the app's own data."""
 
+    exclude = ("value",)
     list_display = ("id", "status_shown", "device_name", "stream_name", "offsets", "code", "detail", "service", "at")
     list_display_links = None
     list_filter = (StatusFilter, within("reported_at"), "device__app")

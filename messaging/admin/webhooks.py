@@ -208,6 +208,7 @@ class StateFilter(admin.SimpleListFilter):
 class DeliveryMonitor(Monitor):
     """What became of each POST. The body is not shown: it is the app's own data."""
 
+    exclude = ("body",)
     list_display = (
         "state_shown",
         "event",
