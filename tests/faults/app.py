@@ -7,6 +7,7 @@ between any two of these.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from messaging.protocol.merge import Merge
@@ -24,8 +25,10 @@ from tests.faults.history import (
     Saved,
     Shown,
     Stands,
+    Stopped,
     Told,
     Wants,
+    WentOn,
 )
 from tests.faults.store import Place, Store
 
@@ -34,6 +37,27 @@ Frame = dict[str, Any]
 
 class AppKilled(Exception):
     pass
+
+
+@dataclass
+class Halt:
+    """A failure that stops a stream, until its message goes well at last, or the server is beyond it."""
+
+    offset: int
+    #: Whether the server knows.
+    told: bool
+    #: Nothing is handed over: until the next return, or until the app tries again.
+    waits: bool = True
+    #: What came behind it up to here is acknowledged, and dropped.
+    passed: int = 0
+
+
+@dataclass
+class Asking:
+    """Results that are sent and not confirmed. `stop`: the failure in it at which the stream waits."""
+
+    stream: str
+    stop: int | None
 
 
 class App:
@@ -45,6 +69,8 @@ class App:
         self.name = name
         self.mode = mode
         self.store = Store()
+        #: Whether its handler can take orders and alarms.
+        self.able = False
         #: What is to be sent, in order, and the pulls that are wanted, by stream.
         self.out: list[Frame] = []
         self.pulls: dict[str, Pull] = {}
@@ -57,6 +83,8 @@ class App:
         self.merges: dict[str, Merge] = {}
         #: Handed over by the merges, not yet by us to the handlers: outlives a connection, not the app.
         self.queue: list[tuple[str, Hand | Gap]] = []
+        places = self.store.places.items()
+        self.halts = {stream: Halt(at, told=True, waits=False) for stream, place in places if (at := place.stopped)}
 
     def _begin_connection(self) -> None:
         self.state = "foreground"
@@ -65,7 +93,7 @@ class App:
         self.out.clear()
         self.pulls.clear()
         self._last_id = 0
-        self._asked: dict[int, str] = {}
+        self._asked: dict[int, Asking] = {}
         self._acked: dict[str, int] = {}
         self._versions: dict[tuple[str, str], int] = {}
 
@@ -130,13 +158,17 @@ class App:
 
     def _begin(self, entry: Frame) -> None:
         stream = entry["stream"]
-        if stream in self.store.places:
-            self.store.places[stream].confirmed(entry["processed"])
+        self._try_again(stream)
+        if place := self.store.places.get(stream):
+            if place.epoch == entry["epoch"]:
+                self._go_on(stream, entry["processed"])
+            place.confirmed(entry["processed"])
         self._acked[stream] = entry["received"]
         members = {name: entry[name] for name in ("epoch", "processed", "cut", "head")}
         self._apply(stream, self.merge(stream).begin(**members, mode=self.mode))  # type: ignore[arg-type]
 
     def _on_message(self, frame: Frame) -> None:
+        self._pass(frame["stream"], frame["offset"])
         self._apply(frame["stream"], self.merge(frame["stream"]).message(frame))
 
     def _on_messages(self, frame: Frame) -> None:
@@ -145,6 +177,7 @@ class App:
 
     def _on_gap(self, frame: Frame) -> None:
         merge = self.merge(frame["stream"])
+        self._pass(frame["stream"], frame["to"])
         self._apply(frame["stream"], merge.gap(first=frame["from"], last=frame["to"], reason=frame["reason"]))
 
     def _on_caught_up(self, frame: Frame) -> None:
@@ -165,13 +198,20 @@ class App:
         self.say(Passed(self.name, frame["stream"]))
 
     def _on_results_saved(self, frame: Frame) -> None:
-        self._asked.pop(frame["re"], None)
-        self.saved(frame["stream"], frame["processed"])
+        self.saved(self._asked.pop(frame["re"], None), frame)
 
-    def saved(self, stream: str, processed: int) -> None:
-        """Results are confirmed, whichever way they went."""
-        self.say(Saved(self.name, stream, processed))
-        self.store.places[stream].confirmed(processed)
+    def saved(self, asking: Asking | None, answer: Frame) -> None:
+        """Results are confirmed, whichever way they went. asking: None where something else has answered them."""
+        stream, processed, stopped = answer["stream"], answer["processed"], answer.get("stopped")
+        self.say(Saved(self.name, stream, processed, stopped))
+        place, halt = self.store.places[stream], self.halts.get(stream)
+        place.confirmed(processed)
+        if halt and asking and stopped == asking.stop == halt.offset:
+            halt.told = True
+        if self._go_on(stream, processed):
+            self._recover(stream)
+        elif asking and stopped is not None and stopped != asking.stop and stopped <= place.done:
+            self._stop(stream, stopped, told=True)
 
     def _on_error(self, frame: Frame) -> None:
         assert frame["temporary"] or frame["code"] == "epoch_changed", frame
@@ -180,16 +220,73 @@ class App:
     def _on_bye(self, frame: Frame) -> None:
         pass
 
+    # --- a failure that stops a stream -------------------------------------------------------------------------------
+
+    def waits(self, stream: str) -> bool:
+        return stream in self.halts and self.halts[stream].waits
+
+    def _stop(self, stream: str, offset: int, *, told: bool) -> None:
+        """The stream waits before this failure. told: the server knew of it first, what came behind it is undone."""
+        self.say(Stopped(self.name, stream, offset))
+        place = self.store.places[stream]
+        place.done = min(place.done, offset - 1)
+        place.failed = {failed for failed in place.failed if failed < offset}
+        place.stopped = offset
+        self.halts[stream] = Halt(offset, told)
+        self.merge(stream).away(done=offset - 1)
+        self._clear(stream)
+
+    def _clear(self, stream: str) -> None:
+        self.pulls.pop(stream, None)
+        self.queue[:] = [(other, item) for other, item in self.queue if other != stream]
+
+    def _pass(self, stream: str, upto: int) -> None:
+        if self.waits(stream):
+            self.halts[stream].passed = max(self.halts[stream].passed, upto)
+
+    def _try_again(self, stream: str) -> None:
+        if stream in self.halts:
+            self.halts[stream].waits = False
+
+    def retry(self, stream: str) -> None:
+        """What the stream waits at is handed over again."""
+        if self.waits(stream):
+            self._try_again(stream)
+            self._recover(stream)
+
+    def _recover(self, stream: str) -> None:
+        if self.foreground:
+            self._apply(stream, self.merge(stream).recover())
+
+    def _go_on(self, stream: str, processed: int) -> bool:
+        """If the server's cursor is beyond what the stream waits at, so is this side. → whether it was"""
+        if stream not in self.halts or processed <= self.merge(stream).done:
+            return False
+        del self.halts[stream]
+        place = self.store.places[stream]
+        place.done = processed
+        place.stopped = None
+        self.merges[stream] = self.merge_class(epoch=place.epoch, done=processed)
+        self._clear(stream)
+        self.say(WentOn(self.name, stream, processed))
+        return True
+
     # --- background and back -----------------------------------------------------------------------------------------
+
+    @property
+    def foreground(self) -> bool:
+        """Whether it is there, or on its way."""
+        return self.welcomed and (self.state == "foreground") == (self.notice is None)
 
     def go(self, state: str) -> None:
         """To the background, or back."""
         self.store.state_seq += 1
         self.say(Wants(self.name, state))
-        for merge in self.merges.values():
+        for stream, merge in self.merges.items():
             if state == "background":
                 merge.away()
             else:
+                self._try_again(stream)
                 merge.expect()
         if state == "background":
             self.pulls.clear()
@@ -222,6 +319,7 @@ class App:
             self.say(Adopted(self.name, stream, effect.done))
         self.store.places[stream] = Place(effect.epoch, effect.done, effect.done)
         self.queue[:] = [(other, item) for other, item in self.queue if other != stream]
+        self.halts.pop(stream, None)
 
     @staticmethod
     def query(stream: str, pull: Pull) -> Frame:
@@ -268,6 +366,10 @@ class App:
             if merge.done > self._acked.get(stream, 0):
                 self._acked[stream] = merge.done
                 self._send("ack", stream=stream, upto=merge.done, epoch=merge.epoch or "")
+        for stream, halt in self.halts.items():
+            if halt.passed > self._acked.get(stream, 0):
+                self._acked[stream] = halt.passed
+                self._send("ack", stream=stream, upto=halt.passed, epoch=self.store.places[stream].epoch or "")
 
     def handle(self, *, killed: bool = False) -> None:
         """The next item goes through its handler. killed: the app is killed in it."""
@@ -282,7 +384,13 @@ class App:
             if killed:
                 self.kill()
                 return
-            failed = text.endswith("7")
+            failed = text.endswith("7") if item.message["name"] in {"turn", "tick"} else not self.able
+            if failed and item.message.get("on_failure") == "stop":
+                self._stop(stream, item.offset, told=False)
+                return
+            if stream in self.halts and item.offset >= self.halts[stream].offset:
+                del self.halts[stream]
+                place.stopped = None
             if failed:
                 place.failed.add(item.offset)
             place.done = item.offset
@@ -291,34 +399,43 @@ class App:
 
     def reports(self) -> list[Frame]:
         """The results that are due, without `type` and `id`: for `report`, or for a POST."""
-        due = [
-            (stream, place)
+        asked = {asking.stream for asking in self._asked.values()}
+        return [
+            self._results(stream, place)
             for stream, place in self.store.places.items()
-            if place.done > place.processed and stream not in self._asked.values()
+            if stream not in asked and (place.done > place.processed or self._untold(stream) is not None)
         ]
-        found = []
-        for stream, place in due:
-            self.say(Reported(self.name, stream, place.done))
-            failed = sorted(offset for offset in place.failed if offset <= place.done)
-            found.append(
-                {
-                    "stream": stream,
-                    "upto": place.done,
-                    "epoch": place.epoch or "",
-                    "exceptions": [{"offset": offset, "status": "failed", "code": "Seven"} for offset in failed],
-                }
-            )
-        return found
+
+    def _untold(self, stream: str) -> int | None:
+        """The failure the stream waits at, if the server is to hear of it."""
+        halt = self.halts.get(stream)
+        due = halt and not halt.told and halt.offset == self.store.places[stream].done + 1
+        return halt.offset if halt and due else None
+
+    def _results(self, stream: str, place: Place) -> Frame:
+        stop = self._untold(stream)
+        self.say(Reported(self.name, stream, place.done, stop))
+        failed = sorted(offset for offset in place.failed if offset <= place.done) + ([stop] if stop else [])
+        return {
+            "stream": stream,
+            "upto": stop or place.done,
+            "epoch": place.epoch or "",
+            "exceptions": [{"offset": offset, "status": "failed", "code": "Seven"} for offset in failed],
+        }
 
     def report(self, results: Frame) -> None:
         """By the socket."""
-        self._asked[self._send("results", **results)] = results["stream"]
+        self._asked[self._send("results", **results)] = self._asking(results)
+
+    def _asking(self, results: Frame) -> Asking:
+        above = results["upto"] > self.store.places[results["stream"]].done
+        return Asking(results["stream"], results["upto"] if above else None)
 
     def posting(self, results: Frame) -> int:
         """By HTTP: → what `posted` wants to hear when the answer is there, or will not come."""
         self._last_id += 1
-        self._asked[self._last_id] = results["stream"]
+        self._asked[self._last_id] = self._asking(results)
         return self._last_id
 
-    def posted(self, id: int) -> None:
-        self._asked.pop(id, None)
+    def posted(self, id: int) -> Asking | None:
+        return self._asked.pop(id, None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.faults import history as h
+from tests.faults.known import Device, Log, Reader
 
 
 class Violation(NamedTuple):
@@ -18,71 +18,19 @@ class Violation(NamedTuple):
     event: int
 
 
-@dataclass
-class _Log:
-    """A stream as services and devices together have seen it."""
-
-    messages: dict[int, str] = field(default_factory=dict)
-    offsets: dict[str, int] = field(default_factory=dict)
-    confirmed: set[int] = field(default_factory=set)
-    #: Offset → the reasons for which it may be missing.
-    removable: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    newest: dict[str, int] = field(default_factory=dict)
-    #: What an older database that was put back knows of the stream; what had been published before, confirmed or not.
-    restored: int | None = None
-    before: set[str] = field(default_factory=set)
-
-    @property
-    def head(self) -> int:
-        return max(self.confirmed, default=0)
-
-
-@dataclass
-class _Reader:
-    """A device in a stream."""
-
-    joined: int | None = None
-    #: In this life of the app; in the store.
-    position: int | None = None
-    stored: int = 0
-    open: int | None = None
-    failed: set[int] = field(default_factory=set)
-    #: Failures whose confirmed results an older database lacks: the device keeps them no longer, and cannot say again.
-    forgotten: set[int] = field(default_factory=set)
-    missed: set[int] = field(default_factory=set)
-    reported: int = 0
-    saved: int = 0
-    owes_reset: bool = False
-    #: It has not come back since an older database was put back: what it has of the lost history, it may handle.
-    unaware: bool = False
-    #: What was confirmed when it asked to come back: head, results, and the newest version of each key.
-    asked_head: int = 0
-    asked_saved: int = 0
-    asked_at: dict[str, int] = field(default_factory=dict)
-    #: Newest version of each key shown: ever, and on this connection.
-    shown: dict[str, int] = field(default_factory=dict)
-    here: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class _Device:
-    generation: int = 0
-    wants: str = "foreground"
-    agreed: str = "foreground"
-
-
 class Auditor:
     """Takes the events one by one; `violations` grows with what is wrong."""
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
         self._place = 0
-        self._logs: dict[str, _Log] = defaultdict(_Log)
+        self._stops = True
+        self._logs: dict[str, Log] = defaultdict(Log)
         self._asked: dict[tuple[str, str], h.Asked] = {}
         #: Gaps are right only if what stood there could go: (stream, offset, reason, text, event).
         self._gaps: list[tuple[str, int, str, str, int]] = []
-        self._devices: dict[str, _Device] = defaultdict(_Device)
-        self._readers: dict[tuple[str, str], _Reader] = defaultdict(_Reader)
+        self._devices: dict[str, Device] = defaultdict(Device)
+        self._readers: dict[tuple[str, str], Reader] = defaultdict(Reader)
         #: Service → device, stream → offset → what the feed said, as often as it said it.
         self._feeds: dict[str, dict[tuple[str, str], dict[int, list[str]]]] = defaultdict(
             lambda: defaultdict(lambda: defaultdict(list))
@@ -145,6 +93,9 @@ class Auditor:
                 reader.saved = reader.asked_saved = reader.asked_head = 0
                 reader.asked_at.clear()
                 reader.shown.clear()
+                reader.waits = None
+                reader.told_halts.clear()
+                reader.halts = {offset for offset in reader.halts if offset <= event.head}
 
     # --- hand-over ---------------------------------------------------------------------------------------------------
 
@@ -180,6 +131,27 @@ class Auditor:
         if reader.unaware:
             reader.owes_reset = reader.owes_reset or event.offset > (self._logs[event.stream].restored or 0)
         (reader.failed.add if event.failed else reader.failed.discard)(event.offset)
+        reader.furthest = max(reader.furthest, event.offset)
+
+    def on_stopped(self, event: h.Stopped) -> None:
+        reader = self._readers[event.device, event.stream]
+        back = reader.open != event.offset
+        if back:
+            self._check(event.offset in reader.failed, "P3", f"{event}: it goes back, and nothing had failed there")
+            reader.undone.update(range(event.offset, (reader.position or 0) + 1))
+        reader.open = None
+        reader.failed.add(event.offset)
+        reader.halts.add(event.offset)
+        reader.furthest = max(reader.furthest, event.offset)
+        reader.stored = min(reader.stored, event.offset - 1)
+        reader.position = event.offset - 1
+
+    def on_wenton(self, event: h.WentOn) -> None:
+        reader = self._readers[event.device, event.stream]
+        most = self._reported(reader, event.stream)
+        self._check(event.upto <= most, "P4", f"{event}: nobody let it go on beyond {most}")
+        self._check(event.upto <= reader.furthest, "P2", f"{event}: it was never beyond {reader.furthest}")
+        reader.position = reader.stored = event.upto
 
     def on_told(self, event: h.Told) -> None:
         reader = self._readers[event.device, event.stream]
@@ -196,6 +168,7 @@ class Auditor:
                 for offset in range(event.first, event.last + 1)
             ]
             reader.missed.update(range(event.first, event.last + 1))
+            reader.furthest = max(reader.furthest, event.last)
         reader.position = reader.stored = event.last
 
     def on_killed(self, event: h.Killed) -> None:
@@ -209,11 +182,41 @@ class Auditor:
         reader = self._readers[event.device, event.stream]
         self._check(event.upto <= reader.stored, "P4", f"{event}: the handlers got to {reader.stored}")
         reader.reported = max(reader.reported, event.upto)
+        reader.waits = None
+        if event.stopped is not None:
+            self._check(event.stopped in reader.halts, "P4", f"{event}: no handler failed there")
+            if not self._stops:
+                reader.let_go.add(event.stopped)
+
+    def on_decreed(self, event: h.Decreed) -> None:
+        self._stops = event.stops
+        for reader in self._readers.values():
+            reader.waits = None
+            if not event.stops:
+                reader.let_go.update(reader.halts)
 
     def on_saved(self, event: h.Saved) -> None:
         reader = self._readers[event.device, event.stream]
         self._processed(reader, event.processed, reader.saved, event)
         reader.saved = max(reader.saved, event.processed)
+        if event.stopped is not None:
+            reader.waits = event.stopped
+            reader.told_halts.add(event.stopped)
+
+    def on_waiting(self, event: h.Waiting) -> None:
+        reader = self._readers[event.device, event.stream]
+        if reader.waits is not None:
+            self._check(event.offset == reader.waits, "P7", f"{event}: it waits at {reader.waits}")
+        elif event.offset is not None:
+            known = event.offset in reader.halts | reader.failed
+            self._check(known, "P7", f"{event}: nothing ever failed there")
+
+    def _reported(self, reader: Reader, stream: str) -> int:
+        """How far its reports go at most. A failure at which it waited: if the operator let it go, or it is gone."""
+        most = max(reader.reported, reader.joined or 0)
+        beyond = most + 1
+        passed = beyond in reader.halts and (beyond in reader.let_go or bool(self._reasons(stream, beyond)))
+        return beyond if passed else most
 
     def on_stands(self, event: h.Stands) -> None:
         reader = self._readers[event.device, event.stream]
@@ -221,8 +224,8 @@ class Auditor:
         self._check(event.received <= event.head, "P2", f"{event}: nobody can have received what there is not")
         self._check(event.head >= reader.asked_head, "P1", f"{event}: {reader.asked_head} was confirmed")
 
-    def _processed(self, reader: _Reader, processed: int, confirmed: int, event: h.Saved | h.Stands) -> None:
-        most = max(reader.reported, reader.joined or 0)
+    def _processed(self, reader: Reader, processed: int, confirmed: int, event: h.Saved | h.Stands) -> None:
+        most = self._reported(reader, event.stream)
         self._check(processed <= most, "P4", f"{event}: no more than {most} was reported")
         self._check(processed >= confirmed, "P5", f"{event}: {confirmed} had been confirmed")
 
@@ -234,7 +237,8 @@ class Auditor:
             if event.status == "gap":
                 self._gaps.append((event.stream, offset, "", str(event), self._place))
             else:
-                self._check(offset <= reader.reported, "P4", f"{event}: {offset} was never reported")
+                reported = offset <= reader.reported or (event.status == "failed" and offset in reader.halts)
+                self._check(reported, "P4", f"{event}: {offset} was never reported")
 
     def on_feedread(self, event: h.FeedRead) -> None:
         feed = self._feeds[event.service]
@@ -243,17 +247,30 @@ class Auditor:
             for offset, message in sorted(self._logs[stream].messages.items()):
                 asked = self._asked.get((stream, message))
                 if asked and asked.service == event.service:
-                    self._one_result(reader, f"{device} {stream} {offset}", offset, said.get(offset, []))
+                    here = f"{device} {stream} {offset}"
+                    self._one_result(reader, here, offset, said.get(offset, []), asked.quiet)
 
-    def _one_result(self, reader: _Reader, where: str, offset: int, said: list[str]) -> None:
-        self._check(len(said) <= 1, "P5", f"{where} is in the feed {len(said)} times: {said}")
-        if (reader.joined or 0) < offset <= reader.saved:
+    def _one_result(self, reader: Reader, where: str, offset: int, said: list[str], quiet: bool) -> None:
+        halted = offset in reader.halts and said[:1] == ["failed"]
+        once = len(said) <= 1 or (len(said) == 2 and halted and said[1] != "failed")
+        self._check(once, "P5", f"{where} is in the feed {len(said)} times: {said}")
+        if offset in reader.told_halts:
+            self._check("failed" in said, "P5", f"{where}: it waited there, and the service never heard")
+        well = offset not in reader.failed | reader.missed
+        if quiet and well and said == ["processed"]:
+            self._wrong("P5", f"{where}: its type requires no result, and the service heard of it")
+        if (reader.joined or 0) < offset <= reader.saved and not (quiet and well):
             self._check(bool(said), "P5", f"{where}: its result was confirmed, and the service never heard")
         if offset in reader.missed and said:
-            self._check(said[0] == "gap", "P4", f"{where} was told as a gap, and the service heard {said[0]!r}")
-        elif said and said[0] != "gap" and offset not in reader.forgotten:
-            status = "failed" if offset in reader.failed else "processed"
-            self._check(said[0] == status, "P5", f"{where}: the handler made it {status}, the service heard {said[0]}")
+            self._check(said[-1] == "gap", "P4", f"{where} was told as a gap, and the service heard {said[-1]!r}")
+        elif said and said[-1] != "gap" and not self._may_differ(reader, offset):
+            status = "processed" if well else "failed"
+            self._check(said[-1] == status, "P5", f"{where}: the handler made it {status}, the service heard {said}")
+
+    @staticmethod
+    def _may_differ(reader: Reader, offset: int) -> bool:
+        """It was handed over more than once, and another time than the last may be what counts."""
+        return offset in reader.forgotten | reader.undone or (offset in reader.halts and offset in reader.let_go)
 
     # --- presence ----------------------------------------------------------------------------------------------------
 

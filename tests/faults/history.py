@@ -15,13 +15,14 @@ from dataclasses import dataclass
 class Asked:
     """An `every` message is about to be published; `message` is its text and its id, used once.
 
-    `mortal`: with a ttl so short that it may expire before somebody has it.
+    `mortal`: with a ttl so short that it may expire before somebody has it. `quiet`: its type requires no result.
     """
 
     service: str
     stream: str
     message: str
     mortal: bool = False
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,24 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """The handler failed on it, and the stream waits there: the store is where it was before, or is set back to it."""
+
+    device: str
+    stream: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class WentOn:
+    """The server's cursor was beyond what the stream waited at: so is the store."""
+
+    device: str
+    stream: str
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """The app was told of a gap, and the store knows."""
 
@@ -149,20 +168,22 @@ class Killed:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """Results are about to be sent."""
+    """Results are about to be sent. `stopped`: and the failure at which the stream waits."""
 
     device: str
     stream: str
     upto: int
+    stopped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Results are confirmed."""
+    """Results are confirmed. `stopped`: and that the stream waits there."""
 
     device: str
     stream: str
     processed: int
+    stopped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +231,22 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Decreed:
+    """What a failure does from now on, where its type may stop: whether the stream waits, or goes on."""
+
+    stops: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Where the admin says that a device waits in a stream."""
+
+    device: str
+    stream: str
+    offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """An older database was put back: what the stream had above `head` is history that was lost."""
 
@@ -230,6 +267,8 @@ Event = (
     | Stands
     | Handed
     | Returned
+    | Stopped
+    | WentOn
     | Told
     | Killed
     | Reported
@@ -239,5 +278,7 @@ Event = (
     | Shown
     | Passed
     | Settled
+    | Decreed
+    | Waiting
     | Restored
 )

@@ -87,8 +87,13 @@ class Machine(RuleBasedStateMachine):
         """One or a batch, here or at another process, which dies of it or not."""
         if crash and not elsewhere:
             self.stage.process.crash_at(crash)
-        self.stage.publish_turns(streams, elsewhere=elsewhere, arrived=arrived)
+        self.stage.publish(streams, elsewhere=elsewhere, arrived=arrived)
         self.stage.process.live_on()
+
+    @step(stream=STREAMS, name=("order", "tick", "alarm"), count=(1, 2, 3), elsewhere=NO_YES)
+    def publish_special(self, stream: str, name: str, count: int, elsewhere: bool) -> None:
+        """At whose failure the stream waits; whose success nobody wants to hear of; both."""
+        self.stage.publish((stream,) * count, name, elsewhere=elsewhere)
 
     @step()
     def give_up(self) -> None:
@@ -178,6 +183,15 @@ class Machine(RuleBasedStateMachine):
         if heard:
             self.stage.process.hear(effects)
 
+    @step(stops=NO_YES)
+    def decree(self, stops: bool) -> None:
+        """The operator says what a failure does; what is under way was published before."""
+        self.stage.decree(stops=stops)
+
+    @step()
+    def look(self) -> None:
+        self.stage.look()
+
     @step()
     def back_up(self) -> None:
         if self.stage.backup is None:
@@ -190,7 +204,7 @@ class Machine(RuleBasedStateMachine):
             return
         lost = self.stage.put_back()
         if grown:
-            self.stage.publish_turns(tuple(s for s, count in lost.items() for _ in range(count + 1)), elsewhere=True)
+            self.stage.publish(tuple(s for s, count in lost.items() for _ in range(count + 1)), elsewhere=True)
 
     # --- devices -----------------------------------------------------------------------------------------------------
 
@@ -240,6 +254,16 @@ class Machine(RuleBasedStateMachine):
     @step(which=SIDES, count=(1, 2, 6), killed=SELDOM)
     def handle(self, which: int, count: int, killed: bool) -> None:
         self.stage.handle(self.stage.sides[which], count, killed=killed)
+
+    @step(which=SIDES, able=NO_YES[::-1])
+    def mend(self, which: int, able: bool) -> None:
+        """Its handler can take orders and alarms from now on, or cannot again."""
+        self.stage.sides[which].app.able = able
+
+    @step(which=SIDES)
+    def retry(self, which: int) -> None:
+        """The app tries again what its streams wait at."""
+        self.stage.retry(self.stage.sides[which])
 
     @step(which=SIDES, lost=SELDOM)
     def report(self, which: int, lost: bool) -> None:

@@ -27,6 +27,8 @@ from messaging.protocol import rules
 from messaging.protocol.merge import Merge
 from messaging.protocol.merge_effects import Effect, Hand
 from messaging.protocol.window import Lane
+from tests.faults.app import App
+from tests.faults.history import Stopped
 from tests.faults.machine import Machine
 from tests.faults.stage import STREAMS
 from tests.faults.walks import Walk
@@ -312,6 +314,94 @@ def values_overtake_what_is_owed(patch: Patch) -> None:
 def a_gap_counts_as_processed(patch: Patch) -> None:
     """As it was until the kill tests showed it."""
     patch.setattr(rules, "outdated", lambda parts, expired: list(parts))
+
+
+@shown_by("P4", lambda m: (m.begin(), m.publish_special(), m.exchange(), m.exchange()))
+def a_stop_is_passed(patch: Patch) -> None:
+    patch.setattr(cursors, "_stops", lambda reports: {})
+
+
+@shown_by("P7", lambda m: (m.begin(), m.publish_special(), m.exchange(), m.exchange(), m.look()))
+def a_stop_leaves_no_mark(patch: Patch) -> None:
+    wait = cursors._wait
+
+    def forgets(cursor: Any, stop: int | None, report: cursors.Report) -> None:
+        wait(cursor, stop, report)
+        cursor.stopped = None
+
+    patch.setattr(cursors, "_wait", forgets)
+
+
+@shown_by("P5", lambda m: (m.begin(), m.publish_special(), m.exchange(), m.exchange()))
+def a_stop_is_told_to_nobody(patch: Patch) -> None:
+    wait = cursors._wait
+
+    def mute(cursor: Any, stop: int | None, report: cursors.Report) -> None:
+        parts = list(cursor.parts)
+        wait(cursor, stop, report)
+        cursor.parts = parts
+
+    patch.setattr(cursors, "_wait", mute)
+
+
+@shown_by("P5", lambda m: (m.begin(), m.publish_special(), m.exchange(), m.connect(), m.exchange(), m.exchange()))
+def a_stop_is_told_at_each_return(patch: Patch) -> None:
+    lock = cursors._lock
+
+    def forgets(reports: Sequence[cursors.Report]) -> Any:
+        found = lock(reports)
+        for cursor in found.values():
+            cursor.stopped = None
+            cursor.halts.clear()
+        return found
+
+    patch.setattr(cursors, "_lock", forgets)
+
+
+@shown_by("P5", lambda m: (m.begin(), m.publish_special(name="alarm"), m.exchange(), m.exchange()))
+def a_success_after_a_stop_is_not_told(patch: Patch) -> None:
+    run = sql.run
+
+    def lax(statement: str, *given: Any) -> Any:
+        found = run(statement, *given)
+        return [] if ", m.type_id, m.service_id" in statement and Machine.last.stage.sides[0].app.able else found
+
+    patch.setattr(cursors.sql, "run", lax)
+
+
+@shown_by("P2", lambda m: (m.begin(), m.publish_special(), m.publish(), m.exchange()))
+def what_is_behind_a_stop_is_handed_over(patch: Patch) -> None:
+    """By the client."""
+
+    def careless(self: App, stream: str, offset: int, *, told: bool) -> None:
+        self.say(Stopped(self.name, stream, offset))
+        self.queue[:] = [(other, item) for other, item in self.queue if (other, item.offset) != (stream, offset)]
+
+    patch.setattr(App, "_stop", careless)
+
+
+@shown_by("P5", lambda m: (m.begin(), m.publish_special(name="tick"), m.exchange()))
+def successes_are_told_that_nobody_wants(patch: Patch) -> None:
+    told_of = cursors.told_of
+
+    def eager(types: set[int]) -> dict[int, cursors.Told]:
+        return {type: cursors.Told(True, told.services) for type, told in told_of(types).items()}
+
+    patch.setattr(cursors, "told_of", eager)
+
+
+@shown_by(
+    "P5",
+    lambda m: (m.begin(), m.publish(streams=FIVE), m.publish(), m.publish_special(name="tick"), m.exchange()),
+)
+def failures_are_kept_quiet_with_successes(patch: Patch) -> None:
+    attributed = rules.attributed
+
+    def mute(parts: Any, recipients: Any, unasked: Any = ()) -> Any:
+        found = attributed(parts, recipients, unasked)
+        return [(service, part) for service, part in found if part.from_offset not in unasked]
+
+    patch.setattr(rules, "attributed", mute)
 
 
 @shown_by("P7", lambda m: (m.begin(), m.cut(), m.publish(), m.publish(), m.purge()))

@@ -175,9 +175,9 @@ class _Connection:
         except httpx.HTTPError:
             return
         finally:
-            self._app.posted(id)
+            asking = self._app.posted(id)
         if answer.status_code == 200:
-            self._app.saved(results["stream"], answer.json()["processed"])
+            self._app.saved(asking, answer.json())
         else:
             assert answer.json()["temporary"], answer.text
         await self._work()

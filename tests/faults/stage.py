@@ -11,22 +11,36 @@ from typing import Any
 from django.db import transaction
 
 from apps_registry.models import App as Tenant
-from apps_registry.models import Delivery, Device, MessageType, Service
+from apps_registry.models import Delivery, Device, MessageType, OnFailure, Service
 from messaging.log import answers, feed, membership, pending
 from messaging.log.append import Publication
 from messaging.log.presence import NoticeGiven
-from messaging.models import Stream
+from messaging.models import Stream, Subscription
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.merge_effects import Pull
 from tests.faults.app import App
 from tests.faults.auditor import Violation, audit
-from tests.faults.history import Asked, Confirmed, Event, FeedRead, Heard, Joined, Restored, Settled, Valued
+from tests.faults.history import (
+    Asked,
+    Confirmed,
+    Decreed,
+    Event,
+    FeedRead,
+    Heard,
+    Joined,
+    Restored,
+    Settled,
+    Valued,
+    Waiting,
+)
 from tests.faults.inline import Connection, Process, token_of
 
 DEVICES = ("phone", "tablet")
 STREAMS = ("device:phone", "device:tablet", "user:ann", "room:lobby")
 #: Messages of a page.
 LIMIT = 3
+#: Of whose messages only what went wrong is told; at whose failures a stream waits.
+QUIET, STOPPING = ("tick", "alarm"), ("order", "alarm")
 
 
 class People:
@@ -34,9 +48,12 @@ class People:
 
     def __init__(self) -> None:
         self.tenant = Tenant.objects.create(name="demo")
-        kinds = {"turn": Delivery.EVERY, "weather": Delivery.LATEST, "chat": Delivery.TRANSIENT}
+        kinds = {"weather": Delivery.LATEST, "chat": Delivery.TRANSIENT}
+        kinds |= dict.fromkeys(("turn", *QUIET, *STOPPING), Delivery.EVERY)
         for name, delivery in kinds.items():
-            MessageType.objects.create(app=self.tenant, name=name, delivery=delivery)
+            about = {"result_required": name not in QUIET}
+            about |= {"on_failure": OnFailure.STOP} if name in STOPPING else {}
+            MessageType.objects.create(app=self.tenant, name=name, delivery=delivery, **about)
         self.service = Service.objects.create(app=self.tenant, name="game")
         self.devices = [self._device(name) for name in DEVICES]
         self.tokens = {device.name: token_of(device) for device in self.devices}
@@ -99,11 +116,11 @@ class Stage:
 
     # --- services ----------------------------------------------------------------------------------------------------
 
-    def publish_turns(self, streams: tuple[str, ...], *, elsewhere: bool, arrived: bool = False) -> None:
+    def publish(self, streams: tuple[str, ...], name: str = "turn", *, elsewhere: bool, arrived: bool = False) -> None:
         for stream in streams:
             text = f"m{next(self._numbers)}"
-            self.events.append(Asked("game", stream, text))
-            self.unsure.append(self._publication(stream, "turn", json.dumps(text), dedup_id=text))
+            self.events.append(Asked("game", stream, text, quiet=name in QUIET))
+            self.unsure.append(self._publication(stream, name, json.dumps(text), dedup_id=text))
         self.say_again(elsewhere=elsewhere, arrived=arrived)
 
     def say_again(self, *, elsewhere: bool, arrived: bool = False) -> None:
@@ -152,6 +169,17 @@ class Stage:
             self.lost(side)
         self.process.start()
 
+    def decree(self, *, stops: bool) -> None:
+        """What a failure does where it may stop a stream."""
+        self.events.append(Decreed(stops))
+        said = OnFailure.STOP if stops else OnFailure.CONTINUE
+        MessageType.objects.filter(name__in=STOPPING).update(on_failure=said)
+
+    def look(self) -> None:
+        """The admin says who waits where."""
+        found = Subscription.objects.values_list("device__name", "stream__name", "stopped_at")
+        self.events += [Waiting(*where) for where in found]
+
     def make_backup(self) -> None:
         self.backup = transaction.savepoint()
 
@@ -164,6 +192,7 @@ class Stage:
         self.backup = None
         after = self._heads()
         self.events += [Restored(stream, after[stream]) for stream in STREAMS]
+        self.events.append(Decreed(MessageType.objects.filter(on_failure=OnFailure.STOP).exists()))
         self.process.wire.clear()
         self.process.put_back()
         self.bury()
@@ -267,10 +296,13 @@ class Stage:
 
     def handle(self, side: Side, count: int, *, killed: bool = False) -> None:
         for _ in range(min(count, len(side.app.queue))):
+            if not side.app.queue:
+                break  # a failure stopped its stream
             side.app.handle(killed=killed)
             if not side.app.alive:
                 self.reborn(side)
                 return
+        self._follow_pulls(side)
 
     def report(self, side: Side, *, lost: bool = False) -> None:
         if side.connection and side.app.welcomed:
@@ -284,6 +316,13 @@ class Stage:
         app = side.app
         if side.connection and app.welcomed and app.notice is None and app.state != state:
             app.go(state)
+            self._follow_pulls(side)
+
+    def retry(self, side: Side) -> None:
+        """Where its streams wait, the app tries again."""
+        if side.app.foreground:
+            for stream in side.app.halts:
+                side.app.retry(stream)
             self._follow_pulls(side)
 
     def _follow_pulls(self, side: Side) -> None:
@@ -340,22 +379,30 @@ class Stage:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def verdict(self) -> list[Violation]:
-        """Everybody finishes in peace; the feed is read; the auditor has the word."""
+        """Everybody finishes in peace; apps are mended, and try again; the feed is read; the auditor has the word."""
         self.process.live_on()
-        self.publish_turns(STREAMS, elsewhere=True)
+        self.publish(STREAMS, elsewhere=True)
         self.publish_weather(STREAMS, "berlin", elsewhere=True)
         for side in self.sides:
             side.ghosts.clear()
             if side.connection:
                 side.connection.unblock()
-        for _ in range(200):
-            if not self._calm():
-                break
-        else:
-            raise AssertionError("it does not come to rest")
+        self._rest()
+        self.look()
+        for side in self.sides:
+            side.app.able = True
+            self.retry(side)
+        self._rest()
+        self.look()
         self._hear_feed()
         self.events += [*(Settled(side.app.name) for side in self.sides), FeedRead("game")]
         return audit(self.events)
+
+    def _rest(self) -> None:
+        for _ in range(200):
+            if not self._calm():
+                return
+        raise AssertionError("it does not come to rest")
 
     def _calm(self) -> bool:
         """A time in which nothing goes wrong. → whether anything happened."""

@@ -13,6 +13,8 @@ class Place:
     #: The server has confirmed the results up to here.
     processed: int = 0
     failed: set[int] = field(default_factory=set)
+    #: Where the stream waits: the handler failed on it.
+    stopped: int | None = None
 
     def confirmed(self, processed: int) -> None:
         self.processed = max(self.processed, processed)

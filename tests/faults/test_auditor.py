@@ -13,6 +13,7 @@ from tests.faults.history import (
     Asked,
     Came,
     Confirmed,
+    Decreed,
     Event,
     FeedRead,
     Handed,
@@ -28,9 +29,12 @@ from tests.faults.history import (
     Settled,
     Shown,
     Stands,
+    Stopped,
     Told,
     Valued,
+    Waiting,
     Wants,
+    WentOn,
 )
 
 S, PHONE = "device:phone", "phone"
@@ -105,6 +109,31 @@ def test_after_a_restore_the_device_is_told_and_goes_on() -> None:
     assert audit(history) == []
 
 
+def test_a_stream_that_waits_at_a_failure_goes_on_with_its_success_or_when_the_operator_lets_it() -> None:
+    history = [
+        *STOPPED,
+        Waiting(PHONE, S, 2),
+        *handled("b", "c", first=2),
+        Reported(PHONE, S, 3),
+        Saved(PHONE, S, 3),
+        *published("d", first=4),
+        Handed(PHONE, S, 4, "d"),
+        Stopped(PHONE, S, 4),
+        Decreed(stops=False),
+        Reported(PHONE, S, 3, stopped=4),
+        Saved(PHONE, S, 4),
+        WentOn(PHONE, S, 4),
+        Settled(PHONE),
+        Heard("game", PHONE, S, 1, 1, "processed"),
+        Heard("game", PHONE, S, 2, 2, "failed"),
+        Heard("game", PHONE, S, 2, 3, "processed"),
+        Heard("game", PHONE, S, 4, 4, "failed"),
+        FeedRead("game"),
+    ]
+
+    assert audit(history) == []
+
+
 def test_what_a_device_has_of_a_lost_history_it_may_handle_until_it_comes_back() -> None:
     history = [
         *BEGIN,
@@ -121,6 +150,16 @@ def test_what_a_device_has_of_a_lost_history_it_may_handle_until_it_comes_back()
 
     assert audit(history) == []
 
+
+STOPPED: list[Event] = [
+    *BEGIN,
+    *published("a", "b", "c"),
+    *handled("a"),
+    Handed(PHONE, S, 2, "b"),
+    Stopped(PHONE, S, 2),
+    Reported(PHONE, S, 1, stopped=2),
+    Saved(PHONE, S, 1, stopped=2),
+]
 
 FORGED: dict[str, tuple[str, Sequence[Event]]] = {
     "a confirmed message never came": ("P2", [*BEGIN, *published("a", "b"), *handled("a"), Settled(PHONE)]),
@@ -192,6 +231,50 @@ FORGED: dict[str, tuple[str, Sequence[Event]]] = {
             Returned(PHONE, S, 1, failed=True),
             Reported(PHONE, S, 1),
             Heard("game", PHONE, S, 1, 1, "processed"),
+            FeedRead("game"),
+        ],
+    ),
+    "the stream did not wait at a failure": ("P2", [*STOPPED, *handled("c", first=3)]),
+    "the server went on by itself": ("P4", [*STOPPED, Saved(PHONE, S, 2)]),
+    "and the device with it": ("P4", [*STOPPED, WentOn(PHONE, S, 2)]),
+    "it was let go on beyond what it had": (
+        "P2",
+        [*BEGIN, *published("a", "b"), Reported(PHONE, S, 2), WentOn(PHONE, S, 2)],
+    ),
+    "a stop where nothing had failed": ("P3", [*BEGIN, *published("a"), *handled("a"), Stopped(PHONE, S, 1)]),
+    "a stop that no handler knows of": ("P4", [*BEGIN, *published("a"), Reported(PHONE, S, 0, stopped=1)]),
+    "the admin does not know that it waits": ("P7", [*STOPPED, Waiting(PHONE, S, None)]),
+    "the admin says that it waits": ("P7", [*BEGIN, *published("a"), Waiting(PHONE, S, 1)]),
+    "the service never heard of a stop": (
+        "P5",
+        [*STOPPED, Heard("game", PHONE, S, 1, 1, "processed"), FeedRead("game")],
+    ),
+    "the service heard of a stop twice": (
+        "P5",
+        [*STOPPED, *(Heard("game", PHONE, S, 2, 2, "failed") for _ in range(2)), FeedRead("game")],
+    ),
+    "the service heard of a success that nobody wants": (
+        "P5",
+        [
+            *BEGIN,
+            Asked("game", S, "a", quiet=True),
+            Confirmed(S, "a", 1),
+            *handled("a"),
+            Reported(PHONE, S, 1),
+            Heard("game", PHONE, S, 1, 1, "processed"),
+            FeedRead("game"),
+        ],
+    ),
+    "a failure was kept quiet": (
+        "P5",
+        [
+            *BEGIN,
+            Asked("game", S, "a", quiet=True),
+            Confirmed(S, "a", 1),
+            Handed(PHONE, S, 1, "a"),
+            Returned(PHONE, S, 1, failed=True),
+            Reported(PHONE, S, 1),
+            Saved(PHONE, S, 1),
             FeedRead("game"),
         ],
     ),

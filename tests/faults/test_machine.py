@@ -55,6 +55,10 @@ ONCE_WRONG: dict[str, walks.Walk] = {
         *(m.begin(), m.back_up(), m.put_back(grown=True), m.back_up(), m.purge(stream="device:tablet")),
         *(m.connect(which=1), m.exchange(which=1), m.put_back()),
     ),
+    "a type goes on while an app that had stopped there is gone": lambda m: (
+        *(m.begin(), m.publish_special(stream="room:lobby"), m.receive(which=1, count=6), m.handle(which=1)),
+        *(m.report(which=1), m.decree(), m.send(which=1), m.kill(which=1)),
+    ),
     "a reset, and then another": lambda m: (
         *(m.begin(), m.back_up(), m.put_back(grown=True), m.connect(), m.receive()),
         *(m.back_up(), m.publish_value(), m.put_back(), m.connect()),

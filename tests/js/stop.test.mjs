@@ -205,6 +205,29 @@ test("the type goes on, and the answer is lost: the next connection goes on behi
   assert.equal(server.stream(PHONE).processed, 3);
 });
 
+test("the type goes on, the answer is lost, and so is the page: it goes on behind the failure, without a gap", async () => {
+  const server = new FakeServer(PHONE);
+  const storage = new MemoryStore();
+  const first = await aStoppedPhone(server, { polling: "never", storage });
+  server.stops = () => false;
+  server.onFrame = ({ type }, socket) => {
+    if (type === "results") socket.lose(); // it is taken all the same
+    return false;
+  };
+  await first.phone.retry(PHONE);
+  await first.clock.pass(100);
+  first.phone.stop();
+  server.onFrame = () => false;
+
+  const { seen, phone } = await aPhoneThatIsLive(server, { storage, clock: first.clock });
+  await first.clock.pass(5_000);
+
+  assert.deepEqual(seen.tried, ["3"]);
+  assert.deepEqual(seen.gaps, []);
+  assert.equal(server.stream(PHONE).processed, 3);
+  assert.equal(phone.inspect().streams[PHONE].stopped, undefined);
+});
+
 test("a type that stops since this message came: the server waits, and so does the phone", async () => {
   const server = new FakeServer(PHONE);
   server.stops = ({ data }) => data === "bad";

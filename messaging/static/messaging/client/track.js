@@ -11,7 +11,10 @@ import { Reports } from "./reports.js";
 
 export const ACK_AHEAD = 256;
 
-/** @typedef {{epoch: string|null, done: number, received: number, processed: number}} Position as it lies in the store */
+/**
+ * @typedef {{epoch: string|null, done: number, received: number, processed: number, stopped?: number}} Position as it lies in
+ *   the store; `stopped`: the offset the app failed on, where its stream waits
+ */
 
 export class Track {
   era = 0; // counts resets: what was handed over before is not of this history
@@ -31,6 +34,7 @@ export class Track {
     this.received = position?.received ?? 0;
     this.stored = { done: this.done, received: this.received };
     this.reports = new Reports(position?.processed ?? 0, rows);
+    if (position?.stopped) this.halt = { offset: position.stopped, waits: false }; // the server may be beyond it by now
   }
 
   get epoch() { return this.merge.epoch; }
@@ -39,7 +43,8 @@ export class Track {
 
   /** @returns {Position} */
   get position() {
-    return { epoch: this.epoch, done: this.done, received: this.received, processed: this.reports.processed };
+    const { epoch, done, received, halt } = this;
+    return { epoch, done, received, processed: this.reports.processed, ...(halt && { stopped: halt.offset }) };
   }
 
   // --- in ---
