@@ -15,13 +15,25 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from apps_registry import services
+from apps_registry.deletion import OnlyUnused
 from apps_registry.devices import check_rooms, revoke_device
 from apps_registry.errors import TooManyKeys
 from apps_registry.models import App, Device, MessageType, Scope, Service, ServiceKey
 
 
+class TypeRow(forms.ModelForm):
+    """A type in the list of its app."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # As on its own page: messages and results point at it by name.
+        self.fields["name"].disabled = self.instance.pk is not None
+
+
 @admin.register(App)
-class AppAdmin(admin.ModelAdmin):
+class AppAdmin(OnlyUnused):
+    kept_for = ("device", "stream")
+    instead = "An app that was used stays. To shut it: revoke the keys of its services, void its device tokens."
     list_display = ("name", "room_rate", "storage_limit", "created_at")
     search_fields = ("name",)
     readonly_fields = ("created_at",)
@@ -31,12 +43,15 @@ class AppAdmin(admin.ModelAdmin):
         model = Service
         fields = ("name",)
         extra = 0
+        can_delete = False
         show_change_link = True
 
     class TypeInline(admin.TabularInline):
         model = MessageType
+        form = TypeRow
         fields = ("name", "delivery", "priority", "ttl_seconds", "result_required", "on_failure")
         extra = 0
+        can_delete = False
         show_change_link = True
 
     inlines = (ServiceInline, TypeInline)
@@ -79,7 +94,9 @@ class KeyInline(_KeyColumns, admin.TabularInline):
 
 
 @admin.register(Service)
-class ServiceAdmin(admin.ModelAdmin):
+class ServiceAdmin(OnlyUnused):
+    kept_for = ("message", "latestvalue", "result", "webhook")
+    instead = "To shut a service that was used: revoke its keys."
     list_display = ("name", "app", "created_at")
     list_filter = ("app",)
     list_select_related = ("app",)
@@ -141,7 +158,9 @@ class MessageTypeForm(forms.ModelForm):
 
 
 @admin.register(MessageType)
-class MessageTypeAdmin(admin.ModelAdmin):
+class MessageTypeAdmin(OnlyUnused):
+    kept_for = ("message", "latestvalue")
+    instead = "It can go when none of it is stored any more: processed by all, expired or purged."
     form = MessageTypeForm
     list_display = ("name", "app", "delivery", "priority", "ttl_seconds", "result_required", "on_failure")
     list_editable = ("delivery",)
@@ -164,9 +183,11 @@ class DeviceForm(forms.ModelForm):
 
 
 @admin.register(Device)
-class DeviceAdmin(admin.ModelAdmin):
+class DeviceAdmin(OnlyUnused):
     """Devices are registered by services (that makes their streams too): here they are seen, and revoked."""
 
+    kept_for = ("result", "resume")
+    instead = "Revoke it instead: services have yet to hear what became of their messages."
     form = DeviceForm
     list_display = ("name", "app", "user", "platform", "created_at", "revoked_at")
     list_filter = ("app", ("revoked_at", admin.EmptyFieldListFilter))
