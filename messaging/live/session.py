@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from messaging.live.link import Batch, Link
 from messaging.live.stream import LiveStream
@@ -18,6 +17,7 @@ from messaging.log.presence import Here
 from messaging.log.reading import Entry, Range
 from messaging.protocol import rules, wire
 from messaging.protocol.frames import StatedPosition
+from messaging.protocol.rules import Hole
 from messaging.protocol.window import Window
 
 
@@ -210,7 +210,9 @@ class Session:
         if not way.current:
             return
         batch = Batch(self.link)
-        parts: list[Any] = sorted([*found.items, *found.holes], key=lambda part: part[0])
+        parts: list[Item | Hole] = [*found.items, *found.holes]
+        if found.holes:
+            parts.sort(key=_beginning)
         for part in parts:
             if not isinstance(part, Item):
                 # After a rewind it may lie above what is next: then it is read again in its turn.
@@ -267,3 +269,7 @@ class Session:
                 self.values.forget()
             else:
                 self.values.begin_anew()
+
+
+def _beginning(part: Item | Hole) -> int:
+    return part.offset if isinstance(part, Item) else part.from_offset

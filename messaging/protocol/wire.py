@@ -30,26 +30,22 @@ def instant(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
-def message_item(
-    *,
-    stream: str,
-    offset: int,
-    name: str,
-    time: str,
-    service: str | None,
-    payload: str,
-    redelivered: bool = False,
-    stops: bool = False,
-) -> str:
-    """The members of a `message` without the opening brace: frames and pages put their own beginning before it.
+def message_parts(stream: str, name: str, service: str | None, *, stops: bool) -> tuple[str, str, str]:
+    """What stands before the offset, the time and the data of a `message`, without the opening brace.
 
     stops: its type says that the stream waits where a handler fails on it.
     """
-    said = ('"on_failure":"stop",' if stops else "") + ('"redelivered":true,' if redelivered else "")
     by = f'"{service}"' if service else "null"
-    return (
-        f'"stream":"{stream}","offset":{offset},"name":"{name}","time":"{time}","service":{by},{said}"data":{payload}}}'
-    )
+    said = ',"on_failure":"stop"' if stops else ""
+    return f'"stream":"{stream}","offset":', f',"name":"{name}","time":"', f'","service":{by}{said},"data":'
+
+
+def message_item(
+    *, stream: str, offset: int, name: str, time: str, service: str | None, payload: str, stops: bool = False
+) -> str:
+    """The members of a `message` without the opening brace: frames and pages put their own beginning before it."""
+    before_offset, before_time, before_data = message_parts(stream, name, service, stops=stops)
+    return f"{before_offset}{offset}{before_time}{time}{before_data}{payload}}}"
 
 
 def again(item: str) -> str:

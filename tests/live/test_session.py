@@ -59,7 +59,7 @@ def test_a_slow_phone_gets_the_rest_from_ring_or_database_as_it_acknowledges() -
 def test_an_expired_message_of_the_ring_is_a_gap_by_the_databases_word() -> None:
     place = Place()
     appended = place.commit(2)
-    appended.items[0] = appended.items[0]._replace(expires=1.0)
+    appended.items[0] = replace(appended.items[0], expires=1.0)
     place.expired = {1}
 
     place.deliver(appended)
@@ -71,7 +71,7 @@ def test_an_expired_message_of_the_ring_is_a_gap_by_the_databases_word() -> None
 def test_an_expired_message_among_others_of_the_ring_is_not_sent_with_them() -> None:
     place = Place()
     appended = place.commit(3)
-    appended.items[1] = appended.items[1]._replace(expires=1.0)
+    appended.items[1] = replace(appended.items[1], expires=1.0)
     place.expired = {2}
 
     place.deliver(appended)
@@ -123,7 +123,7 @@ def test_the_bound_of_the_window_is_in_bytes_and_not_in_characters() -> None:
     place = Place(window=64, ring=64, max_bytes=2000)
     appended = place.commit(9)
     for number, item in enumerate(appended.items):
-        appended.items[number] = item._replace(text=item.text.replace('"t"', '"' + "\N{SNOWMAN}" * 400 + '"'))
+        appended.items[number] = replace(item, text=item.text.replace('"t"', '"' + "\N{SNOWMAN}" * 400 + '"'))
 
     place.deliver(appended)
 
