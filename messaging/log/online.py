@@ -22,6 +22,7 @@ NAME = "room.online"
 MOST = 100
 
 _HERE = " JOIN messaging_presence p ON p.device_id = r.id AND p.state <> 'offline'"
+_GONE_SINCE = " JOIN messaging_presence p ON p.device_id = r.id AND p.state = 'offline' AND p.last_seen > "
 
 
 def count_now(devices: Collection[int]) -> None:
@@ -32,6 +33,9 @@ def count_now(devices: Collection[int]) -> None:
 def count_now_if_here(devices: Collection[int]) -> None:
     """As `count_now`, for those that are on line: inside the transaction that put them into rooms or takes them out."""
     _mark(devices, 0, _HERE)
+    # Who has just gone still counts in a room that it is put into now; its going marked only those it was in.
+    delay = settings.MEANWHILE_LEAVE_DELAY
+    _mark(devices, delay, _GONE_SINCE + sql.moment(), sql.stamp(sql.now() - timedelta(seconds=delay)))
 
 
 def count_later(devices: Collection[int]) -> None:
@@ -39,7 +43,7 @@ def count_later(devices: Collection[int]) -> None:
     _mark(devices, settings.MEANWHILE_LEAVE_DELAY)
 
 
-def _mark(devices: Collection[int], delay: float, which: str = "") -> None:
+def _mark(devices: Collection[int], delay: float, which: str = "", *moments: str) -> None:
     if not devices:
         return
     source = sql.rows("r", id="bigint")
@@ -51,6 +55,7 @@ def _mark(devices: Collection[int], delay: float, which: str = "") -> None:
         " JOIN apps_registry_messagetype t ON t.app_id = s.app_id AND t.name = %s AND t.delivery = 'latest'",
         sql.stamp(sql.now() + timedelta(seconds=delay)),
         sql.packed((device,) for device in devices),
+        *moments,
         NAME,
     )
 

@@ -138,6 +138,24 @@ def test_joining_and_leaving_a_room_count(world: World, phone: Device) -> None:
 
 
 @pytest.mark.usefixtures("counting")
+def test_who_is_put_into_a_room_when_it_had_just_gone_counts_no_more_after_the_delay(
+    world: World, phone: Device, tablet: Device
+) -> None:
+    with transaction.atomic():
+        membership.unsubscribe([(phone.pk, ROOM)])
+    enter(phone)
+    leave(phone)
+    with transaction.atomic():
+        membership.subscribe([(world.app.pk, phone.pk, ROOM)])
+
+    enter(tablet)
+    within = counted()
+    delay_is_over(phone)
+
+    assert (within, counted()) == ([2], [1])
+
+
+@pytest.mark.usefixtures("counting")
 def test_background_and_foreground_make_no_difference(phone: Device) -> None:
     enter(phone)
     counted()
