@@ -117,7 +117,7 @@ class _Run:
         log = self._logs.get((publication.app_id, stream))
         if not log:
             return self._no_such_stream(type, stream)
-        if log.closed:
+        if log.closed and not (type.delivery == rules.EVERY and (log.id, publication.dedup_id) in self._known):
             return ProtocolError("stream_closed")
         if type.delivery == rules.EVERY:
             return self._every(publication, type, log)

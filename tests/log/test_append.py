@@ -130,6 +130,25 @@ def test_a_closed_stream_takes_nothing(world: World, phone: Device) -> None:
     assert codes(world.publish_all(world.publication("room:lobby"))[0]) == ["stream_closed"]
 
 
+def test_a_repeated_id_finds_its_offset_in_a_closed_stream_too(world: World, phone: Device) -> None:
+    before = world.publish_all(world.publication("room:lobby", dedup_id="last-word"))[0]
+    Stream.objects.filter(name="room:lobby").update(closed_at="2026-01-01T00:00:00Z")
+
+    again, new, changed, value = world.publish_all(
+        world.publication("room:lobby", dedup_id="last-word"),
+        world.publication("room:lobby", dedup_id="another"),
+        world.publication("room:lobby", dedup_id="last-word", payload="2"),
+        world.publication("room:lobby", name="weather", dedup_id="last-word"),
+    )
+
+    assert again == before
+    assert [codes(places) for places in (new, changed, value)] == [
+        ["stream_closed"],
+        ["id_mismatch"],
+        ["stream_closed"],
+    ]
+
+
 def test_what_was_rolled_back_never_had_an_offset(world: World, phone: Device) -> None:
     with pytest.raises(RuntimeError), transaction.atomic():
         world.publish("device:phone")
