@@ -147,11 +147,12 @@ class DeviceConsumer(SocketConsumer):
         raise ProtocolError("invalid", "There was a hello already.")
 
     def _ack(self, session: Session, frame: frames.Ack) -> None:
-        way = session.ack(frame.stream, frame.upto)
+        way = session.ways.get(frame.stream)
         if way is None:
             raise ProtocolError("unknown_stream")
         if frame.epoch and frame.epoch != way.epoch:
             raise ProtocolError("epoch_changed", "", stream=frame.stream, epoch=way.epoch, processed=way.processed)
+        session.ack(frame.stream, frame.upto)
         self.node.journal.submit(Receipt(way.subscription_id, upto=frame.upto))
         session.pump()
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.consumers.actors import Phone, Service, Socket
+from tests.consumers.actors import Phone, Service, Socket, messages
 from tests.consumers.conftest import House
 
 NewPhone = Callable[..., Awaitable[Phone]]
@@ -203,6 +203,21 @@ async def test_an_old_epoch_is_refused_in_acks_and_results(phone: Phone, game_se
     assert [reply["code"] for reply in replies] == ["epoch_changed", "epoch_changed"]
     page = await phone.pending(stream=phone.stream)
     assert (page["streams"][phone.stream]["processed"], len(page["messages"])) == (0, 1)
+
+
+async def test_a_receipt_that_is_refused_leaves_the_message_to_be_sent_again(
+    phone: Phone, game_service: Service
+) -> None:
+    socket, _ = await phone.connect(resume="replay")
+    await socket.caught_up()
+    await game_service.publish(phone.stream)
+    await socket.expect("message")
+
+    await socket.ask("ack", stream=phone.stream, upto=1, epoch="0123456789abcdef")
+    await phone.notice(socket, "background")
+    await phone.notice(socket, "foreground")
+
+    assert [one["offset"] for one in messages(await socket.caught_up())] == [1]
 
 
 async def test_exceptions_above_upto_are_refused_and_change_nothing(phone: Phone, game_service: Service) -> None:
