@@ -177,12 +177,13 @@ class Hub:
                     ring=self._ring,
                 )
                 fresh.append(entry.stream_id)
-            if stream.seen(entry.head):
+            closing = entry.closed and not stream.closed
+            stream.closed = stream.closed or entry.closed
+            if stream.seen(entry.head) or closing:
                 # News to everybody else here as well: the repair round would not find a difference any more.
                 stream.wake()
                 for way in list(stream.ways.values()):
                     way.session.pump()
-            stream.closed = stream.closed or entry.closed
             streams.append(stream)
         if fresh:
             self._opened(fresh)

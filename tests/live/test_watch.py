@@ -67,6 +67,15 @@ async def test_a_message_wakes_and_the_stream_is_dropped_afterwards(desk: Desk) 
     assert (desk.hub.streams, desk.hub.watching) == ({}, {})
 
 
+async def test_a_closing_that_another_pull_read_first_wakes_who_waits(desk: Desk) -> None:
+    task = await desk.watching(entry())
+
+    later = desk.watch(entry(closed=True), seconds=0.01)
+
+    await ended(task)
+    await ended(later)
+
+
 async def test_a_new_value_wakes(desk: Desk) -> None:
     task = await desk.watching(entry())
 
