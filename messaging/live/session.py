@@ -111,12 +111,11 @@ class Session:
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
-    def ack(self, name: str, upto: int) -> Way | None:
-        """A receipt, above the head as if for the head: the window opens. None if the session has no such stream."""
+    def ack(self, name: str, upto: int) -> None:
+        """A receipt, above the head as if for the head: the window opens."""
         way = self.ways.get(name)
         if way:
             way.lane.ack(min(upto, way.stream.head))
-        return way
 
     def under_way(self, stream: str, offset: int) -> bool:
         """Whether this message was sent here and is not acknowledged. From any thread."""
@@ -174,11 +173,11 @@ class Session:
                     if self.window.room <= 0:
                         break
                     batch.add(way, item)
-                if self.link.blocked:
-                    break
                 if way.replay_to is not None and way.lane.next > way.replay_to:
                     batch.send()
                     self._caught_up(way)
+                if self.link.blocked:
+                    break
             if way.stream.closed:
                 batch.send()
                 self._tell_closing(way)
@@ -192,6 +191,9 @@ class Session:
         room = self.window.room
         if way.held or way.fetching or room <= 0 or way.drained:
             return None
+        if way.replay_to is not None:
+            # What is live comes after `caught_up`.
+            room = min(room, way.replay_to - way.lane.next + 1)
         items = way.stream.recent(way.lane.next, room)
         now = time.time()
         # By this machine's clock it may be past its time: the database, whose clock counts, says so or sends it.
@@ -225,6 +227,9 @@ class Session:
                 continue
             if self.window.room <= 0 or way.held:
                 break
+            if way.replay_to is not None and part.offset > way.replay_to:
+                batch.send()
+                self._caught_up(way)
             batch.add(way, part)
         batch.send()
         self._caught_up(way)

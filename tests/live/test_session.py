@@ -204,6 +204,49 @@ def test_an_older_value_never_follows_a_newer_one() -> None:
     assert [frame["version"] for frame in place.link.take()] == [5]
 
 
+def told_in_order(place: Place) -> list[object]:
+    """Offsets, and the types of what else was sent."""
+    return [one.get("offset", frame["type"]) for frame in place.link.frames for one in frame.get("items", [frame])]
+
+
+def test_what_is_live_comes_after_the_replay_is_complete_from_memory() -> None:
+    place = Place(window=8)
+    place.deliver(place.commit(2))
+    place.session.begin([replace(place.entry, head=2)])  # back in the foreground; nothing was acknowledged
+    place.link.take()
+
+    place.deliver(place.commit(2))
+
+    assert told_in_order(place) == [1, 2, "caught_up", 3, 4]
+
+
+def test_what_is_live_comes_after_the_replay_is_complete_from_the_database() -> None:
+    place = Place(head=2, window=8)
+    place.session.pump()
+    place.commit(2)
+    place.repair()
+
+    place.answer_read(limit=4)
+
+    assert told_in_order(place) == [1, 2, "caught_up", 3, 4]
+
+
+def test_a_replay_whose_last_frame_the_transport_does_not_take_at_once_is_complete_all_the_same() -> None:
+    place = Place(window=8)
+    appended = place.commit(4)
+    large = [item._replace(text=item.text.replace('"data":', '"data":' + " " * 60_000)) for item in appended.items]
+    place.link.blocked = True
+    place.deliver(Appended(1, "room:x", large, 4))
+    place.session.begin([replace(place.entry, head=4)])
+    place.link.frames, place.link.blocked, place.link.blocked_after = [], False, 1
+
+    place.session.pump()
+    place.link.blocked, place.link.blocked_after = False, None
+    place.session.pump()
+
+    assert told_in_order(place) == [1, 2, 3, 4, "caught_up"]
+
+
 def test_a_closed_stream_says_so_after_its_last_message() -> None:
     place = Place(window=1)
     place.stream.closed = True
