@@ -191,7 +191,7 @@ async def test_a_closing_with_nothing_before_it_is_told_at_once_to_who_was_away(
 ) -> None:
     room = poller.phone.room
     await page(poller.poll(wait=1))
-    # Written behind that answer's last word, which a closing in the same moment might miss (the LIMIT of `presence.poll`).
+    # Written behind that answer's last word: a closing in the same moment might be missed (LIMIT in `presence.poll`).
     await poller.http.post("/api/v1/notices", json={"state": "foreground", "state_seq": 0})
     await game_service.http.post(f"/api/v1/streams/{room}/close")
 
