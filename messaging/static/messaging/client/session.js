@@ -1,5 +1,6 @@
 /**
- * The connection and the return: event in, effects out. Pure: time, random and what the store held are arguments.
+ * The connection and the return: event in, effects out. Pure: time, random and what the store held are arguments. What is
+ * said once the connection was welcomed is in talk.js.
  *
  *   idle → connecting → resuming → live or polling ⇄ background; waiting (back-off), closed; follower: another tab does it
  *
@@ -15,10 +16,11 @@
  */
 import { Backoff } from "./backoff.js";
 import { FINAL, MeanwhileError, nameOfClose } from "./codes.js";
-import { Heartbeat, PROBE } from "./heartbeat.js";
-import { Outbox } from "./outbox.js";
-import { NOTICE_AGAIN, Presence } from "./presence.js";
+import { PROBE } from "./heartbeat.js";
+import { Presence } from "./presence.js";
 import { Streams } from "./streams.js";
+import { Talk } from "./talk.js";
+import { Trial } from "./trial.js";
 import { Ways } from "./ways.js";
 
 const CLIENT = "meanwhile-js/1";
@@ -26,12 +28,7 @@ const HELLO_ROOM = 4096 - 512; // a hello may have 4 KiB
 const WELCOME_WITHIN = 15_000;
 const QUIET = 60_000;
 const LATE_HELLO = 10_000; // one we gave up may still arrive: a server waits 5 s for it, and its answer takes its time
-const TOGETHER = 20; // receipts and results of so many ms go out as one frame a stream
-const PER_FRAME = 20; // ms a frame costs: at most 50 a second, where the server takes 100
-const LATEST_TOGETHER = 200;
 const TIMERS = ["welcome", "heartbeat", "quiet", "notice", "flush", "latest", "backoff", "socket", "try", "return"];
-/** Errors of frames that could not be read, so that the error cannot say which one it was. */
-const UNREAD = new Set(["bad_json", "too_deep", "too_large", "invalid"]);
 /** Errors of a pull after which no connection would be taken either. */
 const HOPELESS = new Set(["bad_token", "device_revoked", "forced_off"]);
 
@@ -40,26 +37,20 @@ export class Session {
   #backoff;
   #ways;
   #way = "socket";
+  #trial;
   #streams = new Streams();
   #presence = new Presence();
-  #outbox = new Outbox();
-  #heartbeat = null;
+  #talk = new Talk({ streams: this.#streams, presence: this.#presence, emit: (...effects) => this.#emit(...effects) });
   #state = "idle";
   #connection = 0;
   #connections = 0;
-  #tried = null; // the connection of a socket that is tried while polling
   #since = 0; // when the connection was begun
   #generation = 0;
   #device = null;
   #token = null;
-  #welcomed = false;
   #greeted = false; // whether a hello went out on this connection
   #unheard = -Infinity; // when we gave up a connection whose hello was not answered
-  #lastId = 0;
   #retryAt = null;
-  #flushAt = null;
-  #flushFrom = 0;
-  #latestWaits = false;
   #now = 0;
   #out = [];
 
@@ -68,6 +59,7 @@ export class Session {
     this.#resume = resume;
     this.#backoff = new Backoff(random);
     this.#ways = new Ways({ random, ...ways });
+    this.#trial = new Trial(this.#ways);
   }
 
   get state() { return this.#state; }
@@ -88,9 +80,9 @@ export class Session {
   /** @param {object} event @param {number} now ms @returns {object[]} effects, in order */
   handle(event, now) {
     this.#out = [];
-    this.#now = now;
+    this.#now = this.#talk.now = now;
     const { connection } = event;
-    if (connection !== undefined && connection === this.#tried) this.#ofTried(event);
+    if (this.#trial.is(connection)) this.#ofTrial(event);
     else if (connection !== undefined && connection !== this.#connection) {
       this.#emit({ effect: "note", kind: "dropped", why: "old_connection", event: event.type });
     } else this.#events[event.type](event);
@@ -119,7 +111,7 @@ export class Session {
     pull_failed: ({ stream, error }) => this.#pullFailed(stream, error),
     join: ({ stream, request }) => this.#ask({ kind: "join", stream, request }),
     leave: ({ stream, request }) => this.#ask({ kind: "leave", stream, request }),
-    retry: ({ stream, request }) => this.#retry(stream, request),
+    retry: ({ stream, request }) => this.#talk.retry(stream, request),
   };
 
   // --- connecting ---
@@ -127,8 +119,7 @@ export class Session {
   #start(stored = {}, state = "foreground") {
     if (!["idle", "closed", "follower"].includes(this.#state)) return;
     this.#streams.load(stored);
-    this.#outbox.load(stored.outbox);
-    this.#presence.load(stored.stateSeq ?? 0, state);
+    this.#talk.load(stored, state);
     this.#backoff.reset();
     this.#connect();
   }
@@ -136,13 +127,17 @@ export class Session {
   #connect() {
     this.#cancel("backoff");
     this.#retryAt = null;
-    this.#connection = this.#connections += 1;
-    this.#way = this.#ways.next();
+    this.#begin((this.#connections += 1), this.#ways.next());
+    if (this.#token === null) this.#emit({ effect: "token", connection: this.#connection });
+    else this.#open();
+  }
+
+  #begin(connection, way) {
+    this.#connection = connection;
+    this.#way = way;
     this.#since = this.#now;
     this.#become("connecting", { attempt: this.#backoff.attempt });
     this.#timer("welcome", WELCOME_WITHIN);
-    if (this.#token === null) this.#emit({ effect: "token", connection: this.#connection });
-    else this.#open();
   }
 
   #open() { this.#emit({ effect: this.#way === "socket" ? "open" : "poll", connection: this.#connection }); }
@@ -154,7 +149,7 @@ export class Session {
 
   #tokenRenewed(token) {
     this.#token = token;
-    if (this.#welcomed) this.#send({ type: "refresh", id: this.#id(), token });
+    if (this.#welcomed) this.#send({ type: "refresh", id: this.#talk.id(), token });
   }
 
   #tokenFailed(error) {
@@ -168,7 +163,7 @@ export class Session {
     this.#emit({ effect: "save", stateSeq: this.#presence.seq });
     const { wanted: state, seq: state_seq } = this.#presence;
     const positions = this.#streams.positions(HELLO_ROOM - this.#token.length);
-    const hello = { type: "hello", id: this.#id(), token: this.#token, state, state_seq, resume: this.#resume };
+    const hello = { type: "hello", id: this.#talk.id(), token: this.#token, state, state_seq, resume: this.#resume };
     this.#send({ ...hello, positions, client: CLIENT });
   }
 
@@ -179,62 +174,34 @@ export class Session {
       this.#lost("old_generation");
       return;
     }
-    this.#welcomed = true;
     this.#device = frame.device;
     this.#generation = frame.generation;
-    this.#heartbeat = new Heartbeat(this.#now, frame.ping_interval_ms);
     this.#cancel("welcome");
     this.#cancel("return");
-    this.#timer("heartbeat", frame.ping_interval_ms);
     this.#timer("quiet", QUIET);
     this.#ways.welcomed(this.#way);
-    this.#emit(...this.#streams.welcome(frame.streams, frame.resume ?? this.#resume, this.#polling));
-    const agreed = frame.state === this.#presence.wanted; // it may have changed while the hello was under way
-    if (agreed && this.#presence.foreground) this.#emit(...this.#streams.begin(frame.streams, this.#now));
-    if (!agreed) this.#notify(frame.state_seq);
-    if (this.#polling) this.#tryLater();
-    for (const asked of this.#outbox.unanswered) this.#request(asked);
+    this.#talk.begin(frame, frame.resume ?? this.#resume, this.#polling);
+    if (this.#polling) this.#emit(...this.#trial.later());
   }
 
   // --- polling, and back to the socket ---
 
+  get #welcomed() { return this.#talk.open; }
   get #polling() { return this.#way === "polling"; }
-
-  #tryLater() {
-    const wait = this.#ways.untilTry();
-    if (wait < Infinity) this.#timer("socket", wait);
-  }
 
   /** Beside the polling, which goes on. In the background nobody would gain by it. */
   #try() {
-    if (!this.#polling || !this.#welcomed || this.#ways.onlyPolling || this.#tried !== null || !this.#presence.foreground) return;
-    this.#tried = this.#connections += 1;
-    this.#cancel("socket");
-    this.#timer("try", WELCOME_WITHIN);
-    this.#emit({ effect: "try", connection: this.#tried });
+    if (!this.#polling || !this.#welcomed || this.#ways.onlyPolling || this.#trial.underWay || !this.#presence.foreground) return;
+    this.#emit(...this.#trial.begin((this.#connections += 1)));
   }
 
-  #giveUpTry() {
-    if (this.#tried === null) return;
-    this.#tried = null;
-    this.#cancel("try");
-    this.#emit({ effect: "untry" });
-  }
+  #tryAgain() { this.#emit(...this.#trial.giveUp(), ...this.#trial.later()); }
 
-  #ofTried({ type }) {
-    const connection = this.#tried;
-    if (type !== "opened") {
-      this.#giveUpTry();
-      this.#tryLater();
-      return;
-    }
-    this.#tried = null;
+  #ofTrial({ type, connection }) {
+    if (type !== "opened") return this.#tryAgain();
+    this.#trial.won();
     this.#drop();
-    this.#connection = connection;
-    this.#way = "socket";
-    this.#since = this.#now;
-    this.#become("connecting", { attempt: this.#backoff.attempt });
-    this.#timer("welcome", WELCOME_WITHIN);
+    this.#begin(connection, "socket");
     this.#emit({ effect: "switch" });
     this.#hello();
   }
@@ -277,7 +244,7 @@ export class Session {
     this.#drop();
     this.#token = null;
     this.#retryAt = null;
-    this.#emit(...this.#outbox.refuse(why));
+    this.#talk.refuse(why);
     this.#become("closed", { why, ...detail });
   }
 
@@ -286,20 +253,16 @@ export class Session {
     if (this.#state === "follower") return;
     this.#drop();
     this.#retryAt = null;
-    this.#emit(...this.#outbox.withdraw());
+    this.#talk.withdraw();
     this.#become("follower", {});
   }
 
   #drop() {
     this.#connection = this.#connections += 1;
-    this.#giveUpTry();
+    this.#emit(...this.#trial.giveUp());
     if (this.#greeted && !this.#welcomed) this.#unheard = this.#now;
-    this.#welcomed = this.#greeted = false;
-    this.#heartbeat = null;
-    this.#flushAt = null;
-    this.#latestWaits = false;
-    this.#presence.forget();
-    this.#outbox.forget();
+    this.#greeted = false;
+    this.#talk.end();
     for (const name of TIMERS) this.#cancel(name);
     this.#emit({ effect: "close" }, ...this.#streams.away(), { effect: "noticed" });
   }
@@ -309,60 +272,25 @@ export class Session {
   #background({ unstarted = {}, leaving = false }) {
     const changed = this.#presence.become("background");
     this.#emit(...this.#streams.away(unstarted));
-    if (changed) this.#changed();
+    if (changed) this.#talk.changed();
     if (leaving) this.#emit({ effect: "beacon", state: "background", state_seq: this.#presence.seq });
   }
 
   #foreground() {
     if (this.#presence.become("foreground")) {
-      this.#changed();
-      if (this.#welcomed) this.#await(PROBE); // the notice is a probe, too
+      this.#talk.changed();
+      if (this.#welcomed) this.#talk.expectAnswer(); // the notice is a probe, too
       this.#try();
     } else this.#probe();
     if (!this.#welcomed) this.#return();
   }
 
-  #changed() {
-    this.#emit({ effect: "save", stateSeq: this.#presence.seq });
-    if (this.#welcomed) this.#sendNotice();
-    else this.#emit({ effect: "noticed" }); // the hello says it
-  }
-
-  /** The server has another state than we: say it again with a higher number. */
-  #notify(above) {
-    this.#presence.outbid(above);
-    this.#changed();
-  }
-
-  #sendNotice() {
-    if (this.#presence.foreground) this.#streams.expect();
-    this.#send(this.#presence.notice(this.#id()));
-    this.#timer("notice", NOTICE_AGAIN);
-  }
-
-  #noticeSaved(frame) {
-    const answer = this.#presence.answered(frame);
-    if (answer === "differs") this.#notify(frame.state_seq);
-    if (answer !== "agreed") return;
-    this.#cancel("notice");
-    if (this.#presence.foreground) this.#emit(...this.#streams.resume(frame.streams, this.#now));
-    this.#emit({ effect: "noticed" });
-  }
-
   /** A hint that the connection may be dead, or possible again: find out at once. */
   #probe() {
     if (!this.#welcomed) return this.#return();
-    this.#ping(PROBE);
+    this.#talk.ping();
     this.#try();
   }
-
-  #ping(patience) {
-    this.#send({ type: "ping", id: this.#id() });
-    this.#await(patience);
-  }
-
-  /** What was sent last has an answer: without it the connection is dead. */
-  #await(patience) { this.#timer("heartbeat", this.#heartbeat.asks(this.#lastId, this.#now, patience)); }
 
   #return() {
     if (this.#state === "connecting") { // begun in another network, perhaps
@@ -377,34 +305,19 @@ export class Session {
   // --- frames ---
 
   #frame(frame) {
-    this.#heartbeat?.heard(this.#now, frame.re ?? (frame.type === "pong" ? Infinity : undefined)); // polling's pong answers all
-    const out = this.#welcomed ? this.#streams.frame(frame, this.#presence.foreground) : null;
-    if (out) this.#emit(...out);
-    else if (Object.hasOwn(this.#frames, frame.type)) this.#frames[frame.type](frame);
+    if (this.#talk.frame(frame)) return;
+    if (Object.hasOwn(this.#frames, frame.type)) this.#frames[frame.type](frame);
   }
 
   #frames = {
     welcome: (frame) => this.#welcome(frame),
     bye: (frame) => this.#bye(frame),
     error: (frame) => this.#error(frame),
-    notice_saved: (frame) => this.#noticeSaved(frame),
-    results_saved: (frame) => this.#emit(...this.#streams.reported(frame, this.#now, this.#presence.foreground)),
-    joined: (frame) => {
-      if (this.#presence.foreground) this.#emit(...this.#streams.begin([frame], this.#now));
-      this.#answered(frame.re, { value: frame });
-    },
-    left: (frame) => {
-      this.#emit(...this.#streams.remove(frame.stream));
-      this.#answered(frame.re, { value: frame });
-    },
   };
 
-  #error({ re, code, title, detail, temporary, stream }) {
-    const error = new MeanwhileError(code, { title, detail, temporary });
-    if (this.#answered(re, { error })) return;
-    if (re !== undefined || UNREAD.has(code) || stream) this.#emit(...this.#streams.refused(re, error, this.#now, stream));
-    if (code === "token_expired") this.#emit({ effect: "token", connection: this.#connection });
-    else if (code !== "epoch_changed") this.#emit({ effect: "error", error }); // that one becomes a gap
+  #error(frame) {
+    const answered = this.#talk.refused(frame);
+    if (!answered && frame.code === "token_expired") this.#emit({ effect: "token", connection: this.#connection });
   }
 
   #pullFailed(stream, error) {
@@ -421,31 +334,7 @@ export class Session {
       this.#emit({ effect: "answer", request: asked.request, error: new MeanwhileError("stopped") });
       return;
     }
-    this.#outbox.add(asked);
-    this.#emit(this.#outbox.saving);
-    if (this.#welcomed) this.#request(asked);
-  }
-
-  #request(asked) {
-    if (asked.kind === "join" && this.#presence.foreground) this.#streams.expect(asked.stream);
-    this.#send(this.#outbox.frame(asked, this.#id()));
-  }
-
-  #answered(re, answer) {
-    const asked = this.#outbox.answered(re);
-    if (!asked) return false;
-    const { kind, stream, request } = asked;
-    this.#emit(this.#outbox.saving);
-    if (answer.error && kind === "join") this.#emit(...this.#streams.abandon(stream));
-    if (request !== null) this.#emit({ effect: "answer", request, ...answer });
-    else if (answer.error) this.#emit({ effect: "error", error: answer.error });
-    return true;
-  }
-
-  /** Without a connection, or in the background, the return does it. */
-  #retry(stream, request) {
-    if (this.#welcomed && this.#presence.foreground) this.#emit(...this.#streams.retry(stream));
-    this.#emit({ effect: "answer", request });
+    this.#talk.ask(asked);
   }
 
   // --- timers ---
@@ -458,29 +347,10 @@ export class Session {
       this.#lost("no_welcome");
     },
     socket: () => this.#try(),
-    try: () => {
-      this.#giveUpTry();
-      this.#tryLater();
-    },
+    try: () => this.#tryAgain(),
     quiet: () => this.#backoff.reset(),
-    notice: () => this.#sendNotice(),
-    latest: () => {
-      this.#latestWaits = false;
-      this.#send(...this.#streams.flushLatest());
-    },
-    flush: () => {
-      this.#flushAt = null;
-      const { foreground } = this.#presence;
-      const frames = this.#streams.flush({ now: this.#now, foreground, id: () => this.#id() });
-      this.#send(...frames);
-      this.#flushFrom = this.#now + frames.length * PER_FRAME;
-    },
-    heartbeat: () => {
-      const { ping, dead, next } = this.#heartbeat.check(this.#now);
-      if (dead) this.#lost("silent");
-      else if (ping !== null) this.#ping(ping);
-      else this.#timer("heartbeat", next);
-    },
+    heartbeat: () => this.#talk.heartbeat() || this.#lost("silent"),
+    ...this.#talk.timers,
   };
 
   #timer(name, ms) { this.#emit({ effect: "timer", name, ms }); }
@@ -495,15 +365,7 @@ export class Session {
     if (!foreground) this.#become("background", {});
     else if (!this.#streams.live || pending) this.#become("resuming", {});
     else this.#become(this.#polling ? "polling" : "live", {});
-    if (!this.#latestWaits && this.#streams.owesLatest) {
-      this.#latestWaits = true;
-      this.#timer("latest", LATEST_TOGETHER);
-    }
-    const wait = this.#streams.nextFlush(this.#now, foreground);
-    const at = Math.max(this.#flushFrom, this.#now + Math.max(TOGETHER, wait));
-    if (wait === Infinity || (this.#flushAt !== null && this.#flushAt <= at)) return;
-    this.#flushAt = at;
-    this.#timer("flush", at - this.#now);
+    this.#talk.settle();
   }
 
   #become(state, detail) {
@@ -512,7 +374,6 @@ export class Session {
     this.#emit({ effect: "state", state, detail });
   }
 
-  #id() { return (this.#lastId += 1); }
   #send(...frames) { this.#emit(...frames.map((frame) => ({ effect: "send", frame }))); }
   #emit(...effects) { this.#out.push(...effects); }
 }
