@@ -26,7 +26,7 @@ from messaging.live.shared import Shared
 from messaging.live.wakeups import Wakeups
 from messaging.log import backlog, lineage, online, presence, retention, sql, storage, whereabouts
 from messaging.log.effects import Effects
-from messaging.log.journal import Finished, Journal
+from messaging.log.journal import Finished, Journal, tell
 from messaging.protocol.errors import ProtocolError
 
 logger = logging.getLogger("meanwhile.node")
@@ -163,7 +163,7 @@ class Node:
         loop = self.loop
         if loop is None:
             for done, outcome in finished:
-                done(outcome)
+                tell(done, outcome)
             return
         try:
             loop.call_soon_threadsafe(self._tell, effects, finished)
@@ -173,10 +173,7 @@ class Node:
     def _tell(self, effects: Effects, finished: Finished) -> None:
         self._pass_on(effects)
         for done, outcome in finished:
-            try:
-                done(outcome)
-            except Exception:
-                logger.exception("an outcome could not be told")
+            tell(done, outcome)
 
     def _pass_on(self, effects: Effects) -> None:
         """On the loop: tells other processes and this one."""

@@ -129,6 +129,12 @@ _COMMITTED: dict[type[Any], str] = {
 }
 
 
+def weight_of(body: Any) -> int:
+    """What a command counts as: the messages of a publish, else one."""
+    weight: int = getattr(body, "weight", 1)
+    return weight
+
+
 class Command(NamedTuple):
     """Something to write, and who hears how it went; `direct`: told from the writer thread, not from the loop."""
 
@@ -136,8 +142,20 @@ class Command(NamedTuple):
     done: Done | None
     direct: bool
 
+    @property
+    def weight(self) -> int:
+        return weight_of(self.body)
+
 
 Finished = list[tuple[Done, Outcome]]
+
+
+def tell(done: Done, outcome: Outcome) -> None:
+    """Tells somebody his outcome; what goes wrong with him is nobody else's trouble."""
+    try:
+        done(outcome)
+    except Exception:
+        logger.exception("an outcome could not be told")
 
 
 class Journal:
@@ -156,6 +174,8 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._in_doubt = False
+        #: Whether the history that the connection leads to has not been looked at.
+        self._unseen = False
         #: Whether the history of the database has been looked at: before that, nothing may be told of it.
         self.verified = False
         self.batches = 0
@@ -181,14 +201,15 @@ class Journal:
 
     def submit(self, body: Any, done: Done | None = None, *, direct: bool = False) -> None:
         """Queues a command. Raises `overloaded` when the queue is full: refused, not grown."""
-        weight = getattr(body, "weight", 1)
+        weight = weight_of(body)
         with self._count:
             if self._closed:
                 raise ProtocolError("restart")
             if self._waiting and self._waiting + weight > self._limit:
                 raise ProtocolError("overloaded")
             self._waiting += weight
-        self._queue.put(Command(body, done, direct))
+            # Before the lock is let go: behind the end that `stop` puts there, nobody would read it.
+            self._queue.put(Command(body, done, direct))
 
     def call(self, body: Any, timeout: float = 30) -> Outcome:
         """Submits from a thread and waits for the outcome. Raises what the command raised, or `unavailable`."""
@@ -207,7 +228,7 @@ class Journal:
             while batch := self._take():
                 self._commit(batch)
                 with self._count:
-                    self._waiting -= sum(getattr(command.body, "weight", 1) for command in batch)
+                    self._waiting -= sum(command.weight for command in batch)
         finally:
             connection.close()
 
@@ -217,7 +238,7 @@ class Journal:
         if first is None:
             return []
         batch = [first]
-        weight = getattr(first.body, "weight", 1)
+        weight = first.weight
         while weight < self._batch:
             try:
                 command = self._queue.get_nowait()
@@ -227,7 +248,7 @@ class Journal:
                 self._queue.put(None)
                 break
             batch.append(command)
-            weight += getattr(command.body, "weight", 1)
+            weight += command.weight
         return batch
 
     def _commit(self, batch: list[Command]) -> None:
@@ -277,10 +298,12 @@ class Journal:
         outcomes: list[Outcome] = [None] * len(batch)
         self._in_doubt = False
         if connection.connection is None:
+            self._unseen = True
+        if self._unseen:
             sql.wait_for_locks(PATIENCE)
             # A new connection may lead to another history: looked at before any cursor moves on it.
             lineage.verify()
-            self.verified = True
+            self._unseen, self.verified = False, True
         with transaction.atomic():
             held: set[Any] = set()
             for kind, verb in VERBS.items():
@@ -306,11 +329,15 @@ class Journal:
                 if isinstance(outcome, ProtocolError) and outcome.code.name == "internal":
                     logger.error("%s failed", type(command.body).__name__)
             elif command.direct:
-                command.done(outcome)
+                tell(command.done, outcome)
             else:
                 finished.append((command.done, outcome))
         if effects or finished:
-            self._committed(effects, finished)
+            try:
+                self._committed(effects, finished)
+            except Exception:
+                # What was committed is found by the next repair round; without this thread nothing would be.
+                logger.exception("what was committed could not be told")
 
 
 def _undone(error: Exception) -> bool:
@@ -323,7 +350,8 @@ def _undone(error: Exception) -> bool:
 def _failure(error: Exception) -> ProtocolError:
     if isinstance(error, ProtocolError):
         return error
-    if isinstance(error, DatabaseError | InterfaceError):
+    if isinstance(error, DatabaseError | InterfaceError | OSError):
+        # OSError: its side file.
         logger.error("the database refused: %s", type(error).__name__, exc_info=error)
         return ProtocolError("unavailable")
     logger.error("a command failed", exc_info=error)

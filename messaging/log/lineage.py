@@ -33,23 +33,19 @@ another history: the two belong together.
 from __future__ import annotations
 
 import logging
-import os
-import re
-import threading
 from pathlib import Path
 
 from django.db import DatabaseError, NotSupportedError, ProgrammingError, connection, transaction
 from msgspec import Struct
 
 from messaging.log import sql
+from messaging.log.sidefile import SideFile
 from messaging.models import new_epoch
 
 logger = logging.getLogger("meanwhile.lineage")
 
 #: Feeds go on so far above where they were: a service that had read further than an old copy misses nothing new.
 FEED_JUMP = 10**9
-#: Bytes of a line of the side file: nonces in the first, the mark in the second, each written by one call.
-LINE = 64
 
 _POSTGRES = (
     "(SELECT system_identifier FROM pg_control_system())::text"
@@ -199,98 +195,36 @@ _told = False
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 
-class _SideFile:
-    """Two lines of fixed length. Only the mark is written while the server runs; by several processes, too."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._open: int | None = None
-        self._dirty = False
-        self._failed = False
-        self._mark = 0
-        #: The one this process wrote.
-        self.nonce = ""
-
-    def read(self) -> tuple[list[str], int] | None:
-        """(nonces, mark), or None where there is no file that can be read."""
-        try:
-            text = self.path.read_text()
-        except (FileNotFoundError, UnicodeDecodeError):
-            return None
-        said = re.fullmatch(r"nonces ([0-9a-f ]+?) *\nmark +(\d+)\n", text)
-        return (said[1].split(), int(said[2])) if said else None
-
-    def write(self, nonces: list[str], mark: int) -> None:
-        """Both lines, on disk when it returns."""
-        text = f"{'nonces ' + ' '.join(nonces):<{LINE - 1}}\n{self._line(mark)}"
-        with self._lock:
-            descriptor = self._descriptor(os.O_CREAT)
-            os.pwrite(descriptor, text.encode(), 0)
-            os.ftruncate(descriptor, 2 * LINE)
-            os.fsync(descriptor)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-            self._mark, self._dirty, self.nonce = mark, False, nonces[-1]
-
-    def write_mark(self, mark: int) -> None:
-        try:
-            with self._lock:
-                if mark > self._mark:
-                    os.pwrite(self._descriptor(), self._line(mark).encode(), LINE)
-                    self._mark, self._dirty = mark, True
-        except OSError as error:
-            level = logging.DEBUG if self._failed else logging.ERROR
-            self._failed = True
-            logger.log(level, "the side file of the database cannot be written: %s", error.strerror)
-
-    def sync(self) -> None:
-        with self._lock:
-            if self._dirty:
-                os.fsync(self._descriptor())
-                self._dirty = False
-
-    def _line(self, mark: int) -> str:
-        return f"mark {mark:>{LINE - 6}}\n"
-
-    def _descriptor(self, flags: int = 0) -> int:
-        """Opened once; again where somebody has moved the file away."""
-        if self._open is not None and not self.path.exists():
-            os.close(self._open)
-            self._open = None
-        if self._open is None:
-            self._open = os.open(self.path, os.O_RDWR | flags, 0o600)
-        return self._open
+_files: dict[str, SideFile] = {}
 
 
-_files: dict[str, _SideFile] = {}
-
-
-def _side_file() -> _SideFile | None:
+def _side_file() -> SideFile | None:
     """The side file of the database in use; None for one in memory."""
     name = str(connection.settings_dict["NAME"])
     if sql.is_postgres() or ":memory:" in name or "mode=memory" in name:
         return None
-    return _files.setdefault(name, _SideFile(Path(f"{name}.lineage")))
+    return _files.setdefault(name, SideFile(Path(f"{name}.lineage")))
 
 
-def _verify_sqlite(file: _SideFile) -> None:
+def _verify_sqlite(file: SideFile) -> None:
     """The side file is written first so that it accepts both nonces, then the database, then the file once more:
-    whenever the process dies in between, the next start comes to the same verdict.
+    whenever the process dies in between, and however often, the next start comes to the same verdict.
+
+    The file is read and written while the database is locked: of processes that start together one after the other.
     """
-    known = file.read()
+    fresh = new_epoch()
     with transaction.atomic():
-        row = _row()
+        row, known = _row(), file.read()
         if reason := _suspicion(row, known):
             _found_another(reason)
-        fresh = new_epoch()
         nonces, mark = known or ([], 0)
-        file.write([*nonces[-1:], fresh], mark)
+        accepted = [row.origin] if row.origin and not reason else nonces[-1:]
+        file.write([*accepted, fresh], mark)
         sql.run("UPDATE messaging_lineage SET origin = %s", fresh)
-    file.write([fresh], row.stored)
+    with transaction.atomic():
+        # Nothing where another process has started since: the file is its own now.
+        for (stored,) in sql.run("SELECT l.stored FROM messaging_lineage l WHERE l.origin = %s", fresh):
+            file.write([fresh], stored)
 
 
 def _suspicion(row: _Row, known: tuple[list[str], int] | None) -> str:
