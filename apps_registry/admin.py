@@ -12,9 +12,10 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from apps_registry import services
+from apps_registry.asking import Asking
 from apps_registry.deletion import OnlyUnused
 from apps_registry.devices import check_rooms, revoke_device
 from apps_registry.errors import TooManyKeys
@@ -31,7 +32,7 @@ class TypeRow(forms.ModelForm):
 
 
 @admin.register(App)
-class AppAdmin(OnlyUnused):
+class AppAdmin(Asking, OnlyUnused):
     kept_for = ("device", "stream")
     instead = "An app that was used stays. To shut it: revoke the keys of its services, void its device tokens."
     list_display = ("name", "room_rate", "storage_limit", "created_at")
@@ -61,10 +62,15 @@ class AppAdmin(OnlyUnused):
         return (*self.readonly_fields, "name") if obj else self.readonly_fields
 
     @admin.action(description="Void all device tokens (new signing key)", permissions=["change"])
-    def void_device_tokens(self, request: HttpRequest, apps: QuerySet[App]) -> None:
+    def void_device_tokens(self, request: HttpRequest, apps: QuerySet[App]) -> HttpResponse | None:
+        question = "Every device of these apps is thrown out within seconds, and stays out until it has a new token."
+        if page := self.ask(request, apps, "void_device_tokens", question, "Void all device tokens"):
+            return page
         for app in apps:
             services.rotate_signing_key(app=app)
+            self.log_change(request, app, "All device tokens voided.")
         self.message_user(request, f"All device tokens are void for: {', '.join(app.name for app in apps)}.")
+        return None
 
 
 class _KeyColumns:
@@ -131,7 +137,7 @@ class ServiceAdmin(OnlyUnused):
 
 
 @admin.register(ServiceKey)
-class ServiceKeyAdmin(_KeyColumns, admin.ModelAdmin):
+class ServiceKeyAdmin(_KeyColumns, Asking):
     list_display = ("shown", "service", "scope_names", "created_at", "last_used_at", "revoked_at")
     list_filter = ("service__app", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("service__app",)
@@ -143,9 +149,15 @@ class ServiceKeyAdmin(_KeyColumns, admin.ModelAdmin):
         return False
 
     @admin.action(description="Revoke", permissions=["change"])
-    def revoke(self, request: HttpRequest, keys: QuerySet[ServiceKey]) -> None:
-        count = sum(services.revoke_key(key=key) for key in keys)
-        self.message_user(request, f"Keys revoked: {count}.")
+    def revoke(self, request: HttpRequest, keys: QuerySet[ServiceKey]) -> HttpResponse | None:
+        question = "These keys open nothing from now on, for good. Who still uses one can no longer publish."
+        if page := self.ask(request, keys, "revoke", question, "Revoke"):
+            return page
+        revoked = [key for key in keys if services.revoke_key(key=key)]
+        for key in revoked:
+            self.log_change(request, key, "Revoked.")
+        self.message_user(request, f"Keys revoked: {len(revoked)}.")
+        return None
 
 
 class MessageTypeForm(forms.ModelForm):
@@ -183,7 +195,7 @@ class DeviceForm(forms.ModelForm):
 
 
 @admin.register(Device)
-class DeviceAdmin(OnlyUnused):
+class DeviceAdmin(Asking, OnlyUnused):
     """Devices are registered by services (that makes their streams too): here they are seen, and revoked."""
 
     kept_for = ("result", "resume")
@@ -201,6 +213,12 @@ class DeviceAdmin(OnlyUnused):
         return False
 
     @admin.action(description="Revoke (tokens are void, open sockets are closed)", permissions=["change"])
-    def revoke(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
-        count = sum(revoke_device(device=device) for device in devices.select_related("app"))
-        self.message_user(request, f"Devices revoked: {count}.")
+    def revoke(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
+        question = "Their tokens are void, open sockets are closed; they stay out until a service registers them again."
+        if page := self.ask(request, devices.select_related("app"), "revoke", question, "Revoke"):
+            return page
+        revoked = [device for device in devices.select_related("app") if revoke_device(device=device)]
+        for device in revoked:
+            self.log_change(request, device, "Revoked.")
+        self.message_user(request, f"Devices revoked: {len(revoked)}.")
+        return None

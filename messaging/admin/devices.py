@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
+from apps_registry.asking import Asking
 from apps_registry.errors import DeviceRevoked
 from messaging import operations
 from messaging.admin import device_page, looks
@@ -78,7 +79,7 @@ class BacklogList(ChangeList):
 
 
 @admin.register(DeviceBacklog)
-class DeviceBacklogMonitor(Monitor):
+class DeviceBacklogMonitor(Asking, Monitor):
     list_display = (
         "device",
         "app_name",
@@ -211,6 +212,15 @@ class DeviceBacklogMonitor(Monitor):
         chosen = list(rows[:2])
         if len(chosen) != 1:
             return self._refused(request, "Choose one device.")
+        if page := self._ask(
+            request,
+            rows,
+            "new_token",
+            "The token it has is void: it is thrown out until its app"
+            " gets the new one, which the next page shows, once.",
+            "New token",
+        ):
+            return page
         device = chosen[0]
         try:
             token, expires_at = operations.new_token(device)
@@ -224,9 +234,22 @@ class DeviceBacklogMonitor(Monitor):
 
     @admin.action(description="Revoke (tokens are void, open connections are closed)", permissions=["operate"])
     def revoke(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+        question = (
+            "Their tokens are void, open connections are closed; they stay out until a service registers them again."
+        )
+        if page := self._ask(request, rows, "revoke", question, "Revoke"):
+            return page
         ids = _ids(rows)
         revoked = operations.revoke(ids)
         return self._done(request, ids, f"Devices revoked: {revoked}.", remember="Revoked.")
+
+    def _ask(
+        self, request: HttpRequest, rows: QuerySet[Any], action: str, question: str, button: str
+    ) -> HttpResponse | None:
+        """On a device's page, a no leads back there."""
+        back = _back(request)
+        more = {"back": back, "no": looks.device_page(back)} if back else {}
+        return self.ask(request, rows, action, question, button, **more)
 
     def _done(self, request: HttpRequest, ids: list[int], text: str, *, remember: str) -> HttpResponse | None:
         """Says what came of it, and notes who did it."""

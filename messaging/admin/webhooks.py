@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from apps_registry import webhooks as registry
+from apps_registry.asking import Asking
 from apps_registry.models import Webhook
 from messaging.admin import looks
 from messaging.admin.monitor import Monitor, within
@@ -205,7 +206,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(WebhookDelivery)
-class DeliveryMonitor(Monitor):
+class DeliveryMonitor(Asking, Monitor):
     """What became of each POST. The body is not shown: it is the app's own data."""
 
     exclude = ("body",)
@@ -268,11 +269,15 @@ class DeliveryMonitor(Monitor):
         self.message_user(request, f"Dead letters sent again: {count}.", messages.SUCCESS)
 
     @admin.action(description="Discard (dead letters, for good)", permissions=["operate"])
-    def discard(self, request: HttpRequest, chosen: QuerySet[WebhookDelivery]) -> None:
+    def discard(self, request: HttpRequest, chosen: QuerySet[WebhookDelivery]) -> HttpResponse | None:
         dead = _dead(chosen)
+        question = "These dead letters are forgotten, for good: the receiver will not hear of them by webhook."
+        if page := self.ask(request, dead, "discard", question, "Discard"):
+            return page
         LogEntry.objects.log_actions(request.user.pk, dead, DELETION, change_message="Discarded.")
         count = control.discard(_ids(dead))
         self.message_user(request, f"Dead letters discarded: {count}.", messages.SUCCESS)
+        return None
 
 
 def _dead(chosen: QuerySet[WebhookDelivery]) -> QuerySet[WebhookDelivery]:

@@ -153,7 +153,12 @@ def test_purge_asks_first_and_then_leaves_a_gap(operator: Client, devices: dict[
 
 
 def test_a_new_token_is_shown_once_and_voids_the_older(operator: Client, devices: dict[str, Device]) -> None:
-    page = act(operator, "new_token", devices["near"])
+    asked = act(operator, "new_token", devices["near"], back=str(devices["near"].pk)).content.decode()
+    page = act(operator, "new_token", devices["near"], confirmed="yes")
+
+    assert "No, take me back" in asked
+    assert f'href="{LIST}{devices["near"].pk}/change/"' in asked
+    assert "eyJ" not in asked
 
     assert "no-store" in page["Cache-Control"]
     assert re.search(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", page.content.decode())
@@ -162,8 +167,11 @@ def test_a_new_token_is_shown_once_and_voids_the_older(operator: Client, devices
 
 
 def test_a_revoked_device_is_marked(operator: Client, devices: dict[str, Device]) -> None:
-    done = act(operator, "revoke", devices["near"], devices["far"])
+    asked = act(operator, "revoke", devices["near"], devices["far"]).content.decode()
+    before = names(operator, "?state=revoked")
+    done = act(operator, "revoke", devices["near"], devices["far"], confirmed="yes")
 
+    assert (before, "2 device backlogs" in asked) == ([], True)
     assert "Devices revoked: 2." in done.content.decode()
     assert names(operator, "?state=revoked") == ["far", "near"]
 

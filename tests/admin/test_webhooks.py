@@ -64,8 +64,8 @@ def letters(hook: Webhook) -> dict[str, WebhookDelivery]:
     }
 
 
-def act(client: Client, where: str, action: str, *rows: Any) -> str:
-    chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
+def act(client: Client, where: str, action: str, *rows: Any, **answer: str) -> str:
+    chosen = {"action": action, "_selected_action": [row.pk for row in rows], **(answer or {"confirmed": "yes"})}
     return client.post(where, chosen, follow=True).content.decode()
 
 
@@ -181,8 +181,12 @@ def test_dead_letters_are_sent_again_and_the_others_left_alone(
 def test_dead_letters_are_discarded_and_the_others_left_alone(
     operator: Client, letters: dict[str, WebhookDelivery]
 ) -> None:
+    asked = act(operator, LETTERS, "discard", *letters.values(), confirmed_not="yet")
+    kept = WebhookDelivery.objects.count()
+
     page = act(operator, LETTERS, "discard", *letters.values())
 
+    assert (kept, "msg_dead" in asked, "msg_open" in asked) == (3, True, False)
     assert "Dead letters discarded: 1." in page
     assert set(WebhookDelivery.objects.values_list("message_id", flat=True)) == {"msg_open", "msg_delivered"}
 

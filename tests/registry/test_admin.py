@@ -22,9 +22,10 @@ def page(client: Client, model: type, tail: str = "") -> str:
     return response.content.decode()
 
 
-def act(client: Client, model: type, action: str, *rows: object) -> str:
+def act(client: Client, model: type, action: str, *rows: object, **answer: str) -> str:
     """Runs an action on the chosen rows; returns the page that follows."""
-    chosen = {"action": action, "_selected_action": [row.pk for row in rows]}  # type: ignore[attr-defined]
+    pks = [row.pk for row in rows]  # type: ignore[attr-defined]
+    chosen = {"action": action, "_selected_action": pks, **(answer or {"confirmed": "yes"})}
     response = client.post(f"/admin/apps_registry/{model.__name__.lower()}/", chosen, follow=True)
     assert response.status_code == 200
     return response.content.decode()
@@ -191,3 +192,24 @@ def test_an_operator_may_revoke_the_last_key(operator: Client, game: NewApp) -> 
     act(operator, ServiceKey, "revoke", ServiceKey.objects.get())
 
     assert ServiceKey.objects.get().revoked_at is not None
+
+
+@pytest.mark.parametrize("action", ["void_device_tokens", "revoke key", "revoke device"])
+def test_what_cannot_be_taken_back_asks_first_and_says_what_it_is_about(
+    operator: Client, game: NewApp, phone: Device, action: str
+) -> None:
+    row = {"void_device_tokens": game.app, "revoke key": ServiceKey.objects.get(), "revoke device": phone}[action]
+
+    asked = act(operator, type(row), action.split()[0], row, confirmed_not="yet")
+
+    assert f"<li>{row}" in asked
+    assert 'name="confirmed" value="yes"' in asked
+    assert authenticate_key(game.key)
+    assert not Device.objects.filter(revoked_at__isnull=False).exists()
+    assert App.objects.get(pk=game.app.pk).signing_key == game.app.signing_key
+
+
+def test_who_revoked_a_device_is_in_its_history(operator: Client, phone: Device) -> None:
+    act(operator, Device, "revoke", phone)
+
+    assert "Revoked." in page(operator, Device, f"{phone.pk}/history/")
