@@ -234,7 +234,8 @@ def test_what_is_live_comes_after_the_replay_is_complete_from_the_database() -> 
 def test_a_replay_whose_last_frame_the_transport_does_not_take_at_once_is_complete_all_the_same() -> None:
     place = Place(window=8)
     appended = place.commit(4)
-    large = [item._replace(text=item.text.replace('"data":', '"data":' + " " * 60_000)) for item in appended.items]
+    padded = '"data":' + " " * 60_000
+    large = [replace(item, text=item.text.replace('"data":', padded)) for item in appended.items]
     place.link.blocked = True
     place.deliver(Appended(1, "room:x", large, 4))
     place.session.begin([replace(place.entry, head=4)])
