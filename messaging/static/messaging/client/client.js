@@ -3,14 +3,18 @@
  * what the session says.
  */
 import { App } from "./app.js";
+import { Copies } from "./copies.js";
+import { Requests } from "./requests.js";
 import { Session } from "./session.js";
 import { IndexedDBStore, MemoryStore } from "./store.js";
 import { manualLifecycle, pageLifecycle, systemClock } from "./lifecycle.js";
+import { Links } from "./links.js";
 import { Polling } from "./polling.js";
 import { Puller } from "./pull.js";
 import { FencedStore, Tabs } from "./tabs.js";
 import { Timers } from "./timers.js";
-import { Api, Socket, addresses } from "./transport.js";
+import { Tokens } from "./tokens.js";
+import { Api, addresses } from "./transport.js";
 import { Writer } from "./writer.js";
 
 /**
@@ -52,22 +56,18 @@ export class Meanwhile {
   #storage;
   #store;
   #tabs = null;
-  #copies; // runs the handlers of a tab that follows
+  #copies;
   #leader = null; // the state of the tab that leads
   #session;
   #runner;
   #writer;
   #timers;
-  #socket;
-  #trial; // a socket that is tried while polling
-  #polling;
-  #link; // the one of them that is used
+  #links;
   #api;
   #puller;
-  #token = null;
+  #tokens;
   #events = [];
-  #requests = new Map();
-  #lastRequest = 0;
+  #requests = new Requests();
   #noticed = [];
   #starting = null;
   #life = 0; // counts the stops
@@ -77,21 +77,23 @@ export class Meanwhile {
     if (typeof options?.getToken !== "function") throw new TypeError("getToken is missing");
     this.#options = options;
     this.#app = new App(options);
+    this.#copies = new Copies(this.#app);
+    this.#tokens = new Tokens({ getToken: () => options.getToken(), onRenewed: (token) => this.#handle({ type: "token_renewed", token }) });
     this.#clock = options.clock ?? systemClock;
     this.#lifecycle = options.lifecycle ?? (globalThis.document ? pageLifecycle({ clock: this.#clock }) : manualLifecycle());
     this.#store = this.#storage = options.storage ?? (globalThis.indexedDB ? new IndexedDBStore() : new MemoryStore());
     const WebSocket = options.WebSocket === undefined ? globalThis.WebSocket : options.WebSocket;
-    const { resume, polling, attempts } = options;
-    this.#session = new Session({ resume, polling, attempts, socket: Boolean(WebSocket), random: this.#clock.random });
+    const { resume, attempts } = options;
+    this.#session = new Session({ resume, polling: options.polling, attempts, socket: Boolean(WebSocket), random: this.#clock.random });
     const { socket, api } = addresses(options.url ?? globalThis.location.origin);
     this.#timers = new Timers(this.#clock, (name) => this.#handle({ type: "timer", name }));
-    this.#link = this.#socket = new Socket({ WebSocket, url: socket, on: (event) => this.#heard(event) });
-    this.#trial = new Socket({ WebSocket, url: socket, on: (event) => this.#heard(event) });
     this.#api = new Api({
-      fetch: options.fetch ?? globalThis.fetch.bind(globalThis), base: api, token: (stale) => this.#tokenBut(stale),
+      fetch: options.fetch ?? globalThis.fetch.bind(globalThis), base: api, token: (stale) => this.#tokens.but(stale),
     });
     const room = (stream) => this.#runner.room(stream);
-    this.#polling = new Polling({ api: this.#api, clock: this.#clock, on: (event) => this.#heard(event), room });
+    const on = (event) => this.#heard(event);
+    const polling = new Polling({ api: this.#api, clock: this.#clock, on, room });
+    this.#links = new Links({ WebSocket, url: socket, on, polling });
     this.#puller = new Puller({ api: this.#api, clock: this.#clock, on: (event) => this.#pulled(event), room });
     this.#assemble();
     if (options.tabs === "share") this.#share();
@@ -151,7 +153,7 @@ export class Meanwhile {
       lead: () => this.#lead(),
       yield: () => this.#yield(),
       leave: () => this.#leave(),
-      copied: (what, value) => this.#copied[what](value),
+      copied: (what, value) => this.#copies.take(what, value),
       leader: (state, detail) => {
         this.#leader = state;
         if (this.#follows) this.#effects.state({ state: "follower", detail: { leader: state, ...detail } });
@@ -167,7 +169,7 @@ export class Meanwhile {
 
   #follow() {
     this.#handle({ type: "follow" });
-    this.#copies = this.#app.runner({ onHandled: () => {} });
+    this.#copies.begin();
     this.#watch();
     this.#tabs.start();
   }
@@ -197,21 +199,8 @@ export class Meanwhile {
     this.#life += 1;
     this.#runner.takeBack();
     if (this.#running) this.#handle({ type: "follow" });
-    for (const [request, { type, stream, resolve, reject }] of this.#requests) {
-      this.#requests.delete(request);
-      this.#tabs.ask(type, stream).then(resolve, reject);
-    }
+    this.#requests.handOver(({ type, stream }) => this.#tabs.ask(type, stream));
   }
-
-  #copied = {
-    message: ({ path, ...message }) => {
-      this.#copies.run({ stream: message.stream, era: 0, item: { kind: "message", path, message: { ...message, copy: true } } });
-    },
-    gap: (gap) => this.#copies.run({ stream: gap.stream, era: 0, item: { kind: "gap", gap: { ...gap, copy: true } } }),
-    closed: ({ stream, head }) => this.#copies.run({ stream, era: 0, item: { kind: "closed", head } }),
-    latest: (value) => this.#app.tell("latest", { ...value, copy: true }),
-    transient: (value) => this.#app.tell("transient", { ...value, copy: true }),
-  };
 
   // --- parts ---
 
@@ -289,11 +278,7 @@ export class Meanwhile {
 
   #request(type, stream) {
     if (this.#follows) return this.#tabs.ask(type, stream);
-    return new Promise((resolve, reject) => {
-      const request = (this.#lastRequest += 1);
-      this.#requests.set(request, { type, stream, resolve, reject });
-      this.#handle({ type, stream, request });
-    });
+    return this.#requests.make({ type, stream }, (request) => this.#handle({ type, stream, request }));
   }
 
   // --- events in, effects out ---
@@ -333,18 +318,15 @@ export class Meanwhile {
 
   #effects = {
     token: ({ connection }) => this.#fetchToken(connection),
-    open: ({ connection }) => (this.#link = this.#socket).open(connection),
-    poll: ({ connection }) => (this.#link = this.#polling).open(connection),
-    close: () => this.#link.close(),
-    try: ({ connection }) => this.#trial.open(connection),
-    untry: () => this.#trial.close(),
-    switch: () => {
-      [this.#socket, this.#trial] = [this.#trial, this.#socket];
-      this.#link = this.#socket;
-    },
+    open: ({ connection }) => this.#links.open(connection),
+    poll: ({ connection }) => this.#links.poll(connection),
+    close: () => this.#links.close(),
+    try: ({ connection }) => this.#links.try(connection),
+    untry: () => this.#links.untry(),
+    switch: () => this.#links.switch(),
     send: ({ frame }) => {
       this.#app.event({ kind: "sent", frame: frame.token === undefined ? frame : { ...frame, token: "…" } });
-      this.#link.send(frame);
+      this.#links.send(frame);
     },
     timer: ({ name, ms }) => this.#timers.set(name, ms),
     cancel: ({ name }) => this.#timers.cancel(name),
@@ -364,21 +346,17 @@ export class Meanwhile {
       if (state === "closed") {
         this.#lifecycle.dispose();
         this.#runner.dispose();
-        this.#copies?.dispose();
+        this.#copies.dispose();
         this.#tabs?.dispose();
       }
       this.#tabs?.tell(state, detail);
       this.#app.state(state, detail);
     },
     noticed: () => { for (const resolve of this.#noticed.splice(0)) resolve(); },
-    answer: ({ request, value, error }) => {
-      const { resolve, reject } = this.#requests.get(request) ?? {};
-      this.#requests.delete(request);
-      if (error) reject?.(error);
-      else resolve?.(value);
-    },
+    answer: ({ effect, ...answer }) => this.#requests.answer(answer),
     beacon: ({ effect, ...notice }) => {
-      if (this.#token !== null) this.#api.notice(notice, this.#token).catch(() => {}); // a hint only
+      const token = this.#tokens.current;
+      if (token !== null) this.#api.notice(notice, token).catch(() => {}); // a hint only
     },
     error: ({ error }) => this.#app.error(error),
   };
@@ -392,24 +370,9 @@ export class Meanwhile {
 
   async #fetchToken(connection) {
     try {
-      this.#handle({ type: "token", connection, token: await this.#askToken() });
+      this.#handle({ type: "token", connection, token: await this.#tokens.ask() });
     } catch (error) {
       this.#handle({ type: "token_failed", connection, error });
     }
-  }
-
-  /** @param {string} [stale] @returns {Promise<string>} the token, or another than this one */
-  async #tokenBut(stale) {
-    if (this.#token === null || this.#token === stale) {
-      this.#handle({ type: "token_renewed", token: await this.#askToken() });
-    }
-    return this.#token;
-  }
-
-  async #askToken() {
-    const token = await this.#options.getToken();
-    if (typeof token !== "string" || !token) throw new TypeError("getToken gave no token");
-    this.#token = token;
-    return token;
   }
 }
