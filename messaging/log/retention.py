@@ -183,12 +183,13 @@ def _remove(stream_id: int, offsets: Sequence[int], reason: str, effects: Effect
         return 0
     _lock(stream_id)
     source = sql.rows("r", place="bigint")
-    # Read again under the lock: another round may have been first.
+    # Read again under the lock: another round may have been first. IN, not JOIN: to have the order for nothing, SQLite
+    # would go through the whole stream and look for each message among the offsets.
     stored = sql.run(
-        'SELECT m."offset", m.service_id, m.type_id'
-        f' FROM {source} JOIN messaging_message m ON m.stream_id = %s AND m."offset" = r.place ORDER BY m."offset"',
-        sql.packed((offset,) for offset in offsets),
+        'SELECT m."offset", m.service_id, m.type_id FROM messaging_message m'
+        f' WHERE m.stream_id = %s AND m."offset" IN (SELECT r.place FROM {source}) ORDER BY m."offset"',
         stream_id,
+        sql.packed((offset,) for offset in offsets),
     )
     # Locked: results that come at this moment are told before or after, not as well.
     waiting = sql.run(

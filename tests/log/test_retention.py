@@ -183,3 +183,31 @@ def test_a_stream_that_is_long_by_what_was_shed_is_not_looked_at_again(
     assert (removed, room.tail, room.head) == (Removed(), 8, 7)
     left = reading.read_range(room.pk, after=0, upto=7, limit=10)
     assert {hole.reason for hole in left.holes if hole.from_offset > 2} == {"shed"}
+
+
+@pytest.mark.sqlite
+def test_a_round_takes_as_long_as_what_it_removes_not_as_what_the_stream_holds(
+    world: World, phone: Device, settings: Settings
+) -> None:
+    """SQLite had searched the whole stream for each message of a round, with the one writer's lock held for minutes."""
+    settings.MEANWHILE_BACKLOG_HARD = 100
+
+    def steps_of_a_round(held: int) -> int:
+        """How many hundreds of the engine's instructions it takes to remove ten of so many."""
+        world.publish_all(*[world.publication(f"room:of-{held}")] * held)
+        hundreds = 0
+
+        def count() -> int:
+            nonlocal hundreds
+            hundreds += 1
+            return 0
+
+        connection.connection.set_progress_handler(count, 100)
+        removed = retention.clean(Effects(), limit=10)
+        connection.connection.set_progress_handler(None, 0)
+        assert removed.overflow == 10
+        return hundreds
+
+    few, many = steps_of_a_round(110), steps_of_a_round(10_000)
+
+    assert many < 3 * few
