@@ -19,7 +19,7 @@ from messaging.live import node
 from messaging.live.hub import Hub
 from messaging.log import retention, sql
 from messaging.log.effects import Effects
-from messaging.models import Stream
+from messaging.models import Stream, StreamKind, Subscription
 
 log = logging.getLogger("meanwhile.operations")
 
@@ -59,16 +59,27 @@ def purge(device_ids: Collection[int]) -> int:
     return sum(_purge(device) for device in Device.objects.filter(pk__in=device_ids).select_related("app"))
 
 
-def _purge(device: Device) -> int:
-    """One transaction a device: the stream is locked no longer than that."""
+def skip(device_ids: Collection[int]) -> int:
+    """Takes away the message at which the devices' own streams wait, since their apps failed on it (`on_failure`:
+    stop); what comes behind it stays. A gap, as of a purge, and at the next return the stream goes on. → streams.
+
+    Streams of users and rooms are left alone: other devices may yet take what this one cannot.
+    """
+    own = Subscription.objects.filter(device__in=device_ids, stream__kind=StreamKind.DEVICE).stopped()
+    return sum(bool(_purge(one.device, upto=one.stopped_at)) for one in own.select_related("device__app"))
+
+
+def _purge(device: Device, upto: int | None = None) -> int:
+    """One transaction a device: the stream is locked no longer than that. upto: None is all of it."""
     effects = Effects()
     with transaction.atomic():
         stream = Stream.objects.filter(app=device.app_id, name=f"device:{device.name}").first()
         if stream is None:
             return 0
-        removed = retention.purge(stream_id=stream.pk, upto=stream.head, effects=effects)
+        upto = stream.head if upto is None else upto
+        removed = retention.purge(stream_id=stream.pk, upto=upto, effects=effects)
         transaction.on_commit(lambda: node.announce(effects))
-    log.warning("purged app=%s device=%s messages=%d upto=%d", device.app.name, device.name, removed, stream.head)
+    log.warning("purged app=%s device=%s messages=%d upto=%d", device.app.name, device.name, removed, upto)
     return removed
 
 

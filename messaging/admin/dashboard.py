@@ -69,13 +69,22 @@ def _presence() -> Iterator[Figure]:
 
 def _backlog() -> Iterator[Figure]:
     """One pass over the cursors."""
-    each = Subscription.objects.order_by().values("device").annotate(pending=Sum(F("stream__head") - F("processed")))
+    stopped = Q(stopped_at__isnull=False, stopped_at__gte=F("stream__tail"))
+    each = (
+        Subscription.objects.order_by()
+        .values("device")
+        .annotate(pending=Sum(F("stream__head") - F("processed")), stops=Count("pk", filter=stopped))
+    )
     found = each.aggregate(
-        total=Sum("pending"), behind=Count("device", filter=Q(pending__gt=settings.MEANWHILE_BACKLOG_SOFT))
+        total=Sum("pending"),
+        behind=Count("device", filter=Q(pending__gt=settings.MEANWHILE_BACKLOG_SOFT)),
+        stopped=Count("device", filter=Q(stops__gt=0)),
     )
     yield Figure("messages pending", looks.number(found["total"] or 0), _devices("backlog=yes"))
     behind = found["behind"]
     yield Figure("devices falling behind", looks.number(behind), _devices("backlog=behind"), bool(behind))
+    if found["stopped"]:
+        yield Figure("devices stopped at a failure", looks.number(found["stopped"]), _devices("why=stopped"), True)
 
 
 def _list(model: str, filters: str) -> str:

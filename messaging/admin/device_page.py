@@ -13,7 +13,7 @@ from django.db.models import Q
 from messaging.admin import looks
 from messaging.admin.diagnosis import Facts, Stop, findings
 from messaging.admin.results import PROBLEMS
-from messaging.models import Gap, Message, Result, ResultStatus, Resume, ResumeOutcome, Subscription
+from messaging.models import Gap, Message, Result, ResultStatus, Resume, ResumeOutcome, StreamKind, Subscription
 from messaging.models.backlog import with_oldest
 
 #: Rows of each part of the page.
@@ -49,12 +49,14 @@ def context(row: Any) -> dict[str, Any]:
     results = Result.objects.filter(stream__in=streams, device=row).select_related("stream", "service__app")
     recent = list(results.order_by("-id")[:RESULTS])
     failed = list(results.filter(status__in=PROBLEMS).order_by("-id")[:RESULTS])
+    stops = _stops(row, places)
     return {
         "device": row,
+        "own_stop": next((stop.offset for stop in stops if stop.own), None),
         "presence": getattr(row, "presence", None),
         "state": looks.pill(row.state),
         "seen": looks.since(row.last_seen, row.read_at, suffix=" ago") if row.last_seen else "never",
-        "findings": list(findings(_facts(row, returns, failed, recent, _stops(row, places)))),
+        "findings": list(findings(_facts(row, returns, failed, recent, stops))),
         "places": places,
         "next": _next(places, row.read_at),
         "pending_elsewhere": max(row.pending - row.in_gaps - NEXT, 0),
@@ -65,7 +67,7 @@ def context(row: Any) -> dict[str, Any]:
 
 
 def _stops(row: Any, places: Sequence[Place]) -> list[Stop]:
-    waiting = [place.cursor for place in places if place.cursor.stopped_at is not None]
+    waiting = [place.cursor for place in places if _stopped(place.cursor)]
     if not waiting:
         return []
     which = Q()
@@ -76,10 +78,16 @@ def _stops(row: Any, places: Sequence[Place]) -> list[Stop]:
     return [_stop(cursor, told.get((cursor.stream_id, cursor.stopped_at)), row.read_at) for cursor in waiting]
 
 
+def _stopped(cursor: Subscription) -> bool:
+    """As `SubscriptionQuerySet.stopped`, of a row that is at hand."""
+    return cursor.stopped_at is not None and cursor.stopped_at >= cursor.stream.tail
+
+
 def _stop(cursor: Subscription, failure: Result | None, now: datetime) -> Stop:
     waited = looks.age(now - failure.reported_at) if failure else ""
     error = ": ".join(part for part in (failure.code, failure.detail) if part) if failure else ""
-    return Stop(cursor.stream.name, cursor.stopped_at or 0, waited, error)
+    own = cursor.stream.kind == StreamKind.DEVICE
+    return Stop(cursor.stream.name, cursor.stopped_at or 0, waited, error, own)
 
 
 def _facts(

@@ -96,7 +96,7 @@ class DeviceBacklogMonitor(Asking, Monitor):
     list_select_related = ("app",)
     search_fields = ("name", "user")
     search_help_text = "Device or user"
-    actions = ("disconnect", "purge", "new_token", "revoke")
+    actions = ("disconnect", "skip", "purge", "new_token", "revoke")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return DeviceBacklog.objects.with_backlog().with_last_return()
@@ -206,6 +206,18 @@ class DeviceBacklogMonitor(Asking, Monitor):
             return self._page(request, "purge", title="Purge?", back=_back(request), **counts)
         removed = operations.purge(ids)
         return self._done(request, ids, f"Messages purged: {removed}.", remember=f"Purged ({removed} in all).")
+
+    @admin.action(description="Skip the message its own stream stopped at (leaves a gap)", permissions=["operate"])
+    def skip(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+        question = (
+            "The message that their app failed on is removed from the device's own stream, for good. The device and the"
+            " services that published it are told a gap; what waits behind it follows at the next return."
+        )
+        if page := self._ask(request, rows, "skip", question, "Skip"):
+            return page
+        ids = _ids(rows)
+        skipped = operations.skip(ids)
+        return self._done(request, ids, f"Messages skipped: {skipped}.", remember=f"Skipped ({skipped} in all).")
 
     @admin.action(description="New token (older ones are void)", permissions=["operate"])
     def new_token(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:

@@ -18,6 +18,8 @@ class Stop(NamedTuple):
     waited: str
     #: Code and detail of the failure, as far as they were given.
     error: str
+    #: Whether it is the device's own stream, which nobody else reads.
+    own: bool = True
 
 
 class Facts(NamedTuple):
@@ -45,12 +47,12 @@ class Finding(NamedTuple):
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
+    for stop in facts.stops:
+        yield Finding("bad", _stopped(stop))
     if not facts.pending:
         yield Finding("good", "Nothing is missing: everything published to its streams has been processed.")
     else:
         yield Finding("mild", _why(facts))
-    for stop in facts.stops:
-        yield Finding("bad", _stopped(stop))
     if facts.pending > facts.soft_limit:
         yield Finding("bad", f"Falling behind: more than {number(facts.soft_limit)} messages wait.")
     if facts.in_gaps:
@@ -69,10 +71,14 @@ def findings(facts: Facts) -> Iterator[Finding]:
 def _stopped(stop: Stop) -> str:
     waited = f" and has waited for {stop.waited}" if stop.waited else ""
     error = f" ({stop.error})" if stop.error else ""
+    way_out = (
+        "To go on without it, skip it, or set the type to continue."
+        if stop.own
+        else "To go on without it, set the type to continue; a purge up to it would take it from other members, too."
+    )
     return (
         f"{stop.stream} waits at message {stop.offset}{waited}: its app failed on it{error}, and its type says stop."
-        " It is handed over again at the next return. To go on without it, purge the stream up to it, or set the type"
-        " to continue."
+        f" It is handed over again at the next return. {way_out}"
     )
 
 
@@ -81,6 +87,8 @@ def _why(facts: Facts) -> str:
     at_the_app = facts.pending - facts.not_received
     if facts.why == Why.REVOKED:
         return f"Revoked: it cannot connect. {waiting} wait until they expire or are purged."
+    if facts.why == Why.STOPPED:
+        return f"{waiting} not processed. What comes behind the failure in its stream waits with it."
     if facts.why == Why.NEVER:
         return f"It was registered and has never connected. {waiting} wait: does the app use its token?"
     if facts.why == Why.POLLS:

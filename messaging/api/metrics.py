@@ -39,15 +39,17 @@ def _process() -> Iterable[str]:
 
 def _database() -> Iterable[str]:
     """LIMIT: reads every subscription: with millions, scrape seldom."""
-    backlog, behind, far = _row(
+    backlog, behind, far, stopped = _row(
         "SELECT coalesce(sum(s.head - u.processed), 0), count(CASE WHEN s.head > u.processed THEN 1 END),"
-        " count(CASE WHEN s.head - u.processed > %s THEN 1 END) FROM"
+        " count(CASE WHEN s.head - u.processed > %s THEN 1 END),"
+        " count(CASE WHEN u.stopped_at >= s.tail THEN 1 END) FROM"
         "  messaging_subscription u JOIN messaging_stream s ON s.id = u.stream_id",
         settings.MEANWHILE_BACKLOG_SOFT,
     )
     yield _one("meanwhile_backlog_messages", "gauge", "Messages not processed, summed over devices.", backlog)
     yield _one("meanwhile_subscriptions_behind", "gauge", "Subscriptions with a backlog.", behind)
     yield _one("meanwhile_subscriptions_above_soft_limit", "gauge", "Subscriptions above MEANWHILE_BACKLOG_SOFT.", far)
+    yield _one("meanwhile_subscriptions_stopped", "gauge", "Subscriptions that wait at a failure.", stopped)
     (streams, stored) = _row("SELECT count(*), coalesce(sum(head - tail + 1), 0) FROM messaging_stream")
     yield _one("meanwhile_streams", "gauge", "Streams.", streams)
     (resets,) = _row("SELECT coalesce(max(resets), 0) FROM messaging_lineage")

@@ -20,6 +20,7 @@ class Why(models.TextChoices):
 
     NOTHING = "", ""
     REVOKED = "revoked", "revoked"
+    STOPPED = "stopped", "stopped at a failure"
     NEVER = "never", "has never connected"
     POLLS = "polls", "polls over HTTP"
     AWAY = "away", "away"
@@ -53,6 +54,7 @@ class DeviceBacklogQuerySet(models.QuerySet["DeviceBacklog"]):
             why=Case(
                 When(pending=0, then=Value(Why.NOTHING)),
                 When(revoked_at__isnull=False, then=Value(Why.REVOKED)),
+                When(Exists(Subscription.objects.filter(device=OuterRef("pk")).stopped()), then=Value(Why.STOPPED)),
                 When(_spoke_only_http(), then=Value(Why.POLLS)),
                 When(last_seen=None, then=Value(Why.NEVER)),
                 When(state=PresenceState.OFFLINE, then=Value(Why.AWAY)),

@@ -22,6 +22,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Only those with something the device has not processed."""
         return self.filter(stream__head__gt=F("processed"))
 
+    def stopped(self) -> SubscriptionQuerySet:
+        """Only those that wait at a failure which is still stored; a purged one is told as a gap, and is no stop."""
+        return self.filter(stopped_at__isnull=False, stopped_at__gte=F("stream__tail"))
+
 
 class Subscription(models.Model):
     """A device's cursors in a stream. Backlog = head − processed."""

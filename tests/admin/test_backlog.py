@@ -131,6 +131,56 @@ def test_a_stream_that_waits_at_a_failure_says_where_since_when_and_why(
     assert "failed on it" not in of_another
 
 
+@pytest.fixture
+def stopped(devices: dict[str, Device]) -> Device:
+    """far waits at message 5 of its own 8."""
+    MessageType.objects.filter(name="turn").update(on_failure="stop")
+    failed = {5: Segment(5, 5, "failed", "ValueError", "no till")}
+    with transaction.atomic():
+        cursors.advance([Report(devices["far"].pk, "device:far", 8, special=failed)], Effects())
+    return devices["far"]
+
+
+def test_who_waits_at_a_failure_is_found_from_the_overview(operator: Client, stopped: Device) -> None:
+    overview = operator.get("/admin/").content.decode()
+
+    assert "devices stopped at a failure" in overview
+    assert "why=stopped" in overview
+    assert names(operator, "?why=stopped") == ["far"]
+    assert "stopped at a failure" in operator.get(LIST).content.decode()
+
+
+def test_skip_asks_first_and_takes_the_one_message_away(operator: Client, stopped: Device) -> None:
+    page = operator.get(f"{LIST}{stopped.pk}/change/").content.decode()
+    asked = act(operator, "skip", stopped).content.decode()
+    before = Gap.objects.count()
+    done = act(operator, "skip", stopped, confirmed="yes").content.decode()
+    again = act(operator, "skip", stopped, confirmed="yes").content.decode()
+
+    assert "Skip message 5…" in page
+    assert ("what waits behind it follows" in asked, before) == (True, 0)
+    assert "Messages skipped: 1." in done
+    assert "Messages skipped: 0." in again
+    assert list(Gap.objects.values_list("from_offset", "to_offset", "reason")) == [(5, 5, "purged")]
+    left = Message.objects.filter(stream__name="device:far").values_list("offset", flat=True)
+    assert list(left.order_by("offset")) == [6, 7, 8]
+    assert names(operator, "?why=stopped") == []
+    assert "waits at" not in operator.get(f"{LIST}{stopped.pk}/change/").content.decode()
+
+
+def test_skip_leaves_alone_what_other_devices_read(operator: Client, world: World, stopped: Device) -> None:
+    world.publish("user:user-of-far")
+    failed = {1: Segment(1, 1, "failed", "ValueError", "no till")}
+    with transaction.atomic():
+        cursors.advance([Report(stopped.pk, "user:user-of-far", 1, special=failed)], Effects())
+
+    page = operator.get(f"{LIST}{stopped.pk}/change/").content.decode()
+    act(operator, "skip", stopped, confirmed="yes")
+
+    assert "a purge up to it would take it from other members, too" in page
+    assert Message.objects.filter(stream__name="user:user-of-far").count() == 1
+
+
 def test_a_gap_is_seen_on_the_page_and_in_its_monitor(operator: Client, devices: dict[str, Device]) -> None:
     stream = Message.objects.filter(stream__name="device:far").first()
     assert stream
@@ -180,7 +230,7 @@ def test_disconnect_counts_the_connections_it_closed(operator: Client, devices: 
     assert "Connections closed: 0." in act(operator, "disconnect", devices["near"]).content.decode()
 
 
-@pytest.mark.parametrize("action", ["disconnect", "purge", "new_token", "revoke"])
+@pytest.mark.parametrize("action", ["disconnect", "skip", "purge", "new_token", "revoke"])
 def test_who_may_only_look_can_do_nothing(viewer: Client, devices: dict[str, Device], action: str) -> None:
     page = act(viewer, action, devices["far"], confirmed="yes")
 

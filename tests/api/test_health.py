@@ -99,7 +99,7 @@ def test_the_numbers_say_what_is_waiting(
     for _ in range(3):
         world.publish("device:phone")
     world.publish("room:lobby")
-    Subscription.objects.filter(device=phone, stream__name="device:phone").update(processed=1, received=1)
+    Subscription.objects.filter(device=phone, stream__name="device:phone").update(processed=1, received=1, stopped_at=2)
     stream = Stream.objects.get(name="device:phone")
     Gap.objects.create(stream=stream, from_offset=1, to_offset=2, reason="expired", created_at=stream.created_at)
 
@@ -131,6 +131,7 @@ def test_the_numbers_say_what_is_waiting(
         "meanwhile_backlog_messages": "4",
         "meanwhile_subscriptions_behind": "3",
         "meanwhile_subscriptions_above_soft_limit": "1",
+        "meanwhile_subscriptions_stopped": "1",
         "meanwhile_service_sockets": "0",
         "meanwhile_streams": "4",
         "meanwhile_log_span_messages": "4",
