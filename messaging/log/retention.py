@@ -246,14 +246,22 @@ def _clean_records() -> None:
         answers = sql.stamp(now - timedelta(seconds=settings.MEANWHILE_IDEMPOTENCY_KEPT))
         sql.run(f"DELETE FROM messaging_idempotentanswer WHERE created_at < {sql.moment()}", answers)
         outbox.clean(now)
-        past = sql.run(f"SELECT id FROM messaging_latestvalue WHERE expires_at <= {sql.moment()}", sql.stamp(now))
-        if past:
-            source = sql.rows("r", id="bigint")
-            packed = sql.packed(past)
-            sql.run(f"DELETE FROM messaging_latestreceipt WHERE value_id IN (SELECT r.id FROM {source})", packed)
-            sizes = sql.run(
-                f"DELETE FROM messaging_latestvalue WHERE id IN (SELECT r.id FROM {source})"
-                f" RETURNING stream_id, {storage.size_in_sql('payload')}",
-                packed,
-            )
-            storage.freed((stream, size) for stream, size in sizes)
+        _clean_values(now)
+
+
+def _clean_values(now: datetime) -> None:
+    """`latest` values past their time, with the receipts of them."""
+    # Not those that a publish holds: it renews them. One that was renewed since it was found is past its time no more.
+    gone = sql.run(
+        "DELETE FROM messaging_latestvalue WHERE id IN (SELECT l.id FROM messaging_latestvalue l"
+        f" WHERE l.expires_at <= {sql.moment()}{sql.lock_free('l')})"
+        f" RETURNING id, stream_id, {storage.size_in_sql('payload')}",
+        sql.stamp(now),
+    )
+    if gone:
+        source = sql.rows("r", id="bigint")
+        sql.run(
+            f"DELETE FROM messaging_latestreceipt WHERE value_id IN (SELECT r.id FROM {source})",
+            sql.packed((id,) for id, *_ in gone),
+        )
+        storage.freed((stream, size) for _, stream, size in gone)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -8,14 +9,15 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from apps_registry.models import Device
-from messaging.log import cursors, membership, reading, retention
+from messaging.log import cursors, membership, reading, retention, sql
 from messaging.log.cursors import Report
 from messaging.log.effects import Effects
 from messaging.log.membership import History
 from messaging.log.retention import Removed
-from messaging.models import Gap, Message, Result, Stream, Subscription
+from messaging.models import Gap, LatestReceipt, LatestValue, Message, Result, Stream, Subscription
 from messaging.protocol.rules import runs
 from tests.conftest import World
+from tests.waiting import until
 
 
 def processed(device: Device, stream: str, upto: int) -> None:
@@ -211,3 +213,47 @@ def test_a_round_takes_as_long_as_what_it_removes_not_as_what_the_stream_holds(
     few, many = steps_of_a_round(110), steps_of_a_round(10_000)
 
     assert many < 3 * few
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_value_that_is_renewed_while_it_is_cleaned_away_stays(world: World, phone: Device) -> None:
+    """Both at once: the round has found it past its time, its service publishes it anew."""
+    world.publish("device:phone", "weather", '"old"', key="berlin")
+    LatestValue.objects.update(expires_at="2020-01-01T00:00:00Z")
+    renewed, cleaned = threading.Event(), threading.Event()
+
+    def renew() -> None:
+        with transaction.atomic():
+            world.publish("device:phone", "weather", '"new"', key="berlin")
+            renewed.set()
+            if sql.is_postgres():
+                until(lambda: cleaned.is_set() or somebody_waits(), "the round is through, or waits for the value")
+        connection.close()
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    renewed.wait(30)
+    retention.clean(Effects())
+    cleaned.set()
+    renewing.join(30)
+
+    assert list(LatestValue.objects.values_list("key", "payload")) == [("berlin", '"new"')]
+
+
+def somebody_waits() -> bool:
+    """For a lock of this database."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(sql.run(waiting))
+
+
+def test_values_past_their_time_go_with_their_receipts(world: World, phone: Device) -> None:
+    world.publish("device:phone", "weather", '"old"', key="berlin")
+    world.publish("device:phone", "weather", '"kept"', key="rome")
+    with transaction.atomic():
+        cursors.receive([cursors.Receipt(world.entry(phone).subscription_id, version=2)])
+    LatestValue.objects.filter(key="berlin").update(expires_at="2020-01-01T00:00:00Z")
+
+    retention.clean(Effects())
+
+    assert list(LatestReceipt.objects.values_list("value__key", flat=True)) == ["rome"]
+    assert list(LatestValue.objects.values_list("key", flat=True)) == ["rome"]
