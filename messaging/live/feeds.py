@@ -114,9 +114,13 @@ class PresenceFollower(Follower):
         self._told: dict[int, datetime] = {}
 
     async def _step(self) -> bool:
-        floor = max(self._begin, self._since - timedelta(seconds=LATE))
-        place: tuple[datetime, int] = (floor, 0)
-        while rows := await self._read(place):
+        place: tuple[datetime, int] = (max(self._begin, self._since - timedelta(seconds=LATE)), 0)
+        while True:
+            rows, now = await self._read(place)
+            # Where the clock was set back, what comes from now on bears moments before those that were read.
+            self._begin, self._since = min(self._begin, now), min(self._since, now)
+            if not rows:
+                break
             for device_id, device, state, since, told_at in rows:
                 if self.link.blocked or self.over:
                     return True
@@ -129,9 +133,12 @@ class PresenceFollower(Follower):
         self._told = {device: moment for device, moment in self._told.items() if moment >= kept}
         return False
 
-    def _read(self, place: tuple[datetime, int]) -> asyncio.Future[list[tuple[int, str, str, datetime, datetime]]]:
+    def _read(
+        self, place: tuple[datetime, int]
+    ) -> asyncio.Future[tuple[list[tuple[int, str, str, datetime, datetime]], datetime]]:
+        """A page behind a place, and the database's clock."""
         changed = Presence.objects.changes(app_id=self._app_id, after=place)
-        return self.reader.ask(lambda: list(changed[:PAGE]))
+        return self.reader.ask(lambda: (list(changed[:PAGE]), sql.now()))
 
 
 class Feeds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
@@ -11,9 +12,11 @@ from django.db import transaction
 from apps_registry.models import Device
 from messaging.live.feeds import Feeds
 from messaging.live.node import Node
+from messaging.log import presence, sql
 from messaging.log.cursors import write_results
 from messaging.log.effects import Effects
-from messaging.models import Result, Stream
+from messaging.log.presence import Arrival
+from messaging.models import Presence, Result, Stream
 from messaging.protocol.rules import Segment
 from tests.conftest import World
 from tests.live.fakes import FakeLink
@@ -128,3 +131,25 @@ async def test_the_last_follower_of_a_topic_leaves_it(node: Node, world: World) 
 
     topic = f"feed.{world.game.pk}"
     assert following.topics == [(topic, True), (topic, False)]
+
+
+async def test_a_presence_is_told_also_after_the_clock_was_set_back(
+    node: Node, world: World, phone: Device, tablet: Device
+) -> None:
+    """What was told last bears a moment that is still to come."""
+    link = FakeLink()
+    following = Following(node, world, FakeLink())
+    follower = await following.feeds.presence(link, world.app.pk)
+
+    def enter(device: Device, since: timedelta) -> None:
+        with transaction.atomic():
+            presence.enter([Arrival(device.pk, "foreground", 1, "pull", "node-1")], Effects())
+        Presence.objects.filter(device=device).update(told_at=sql.now() + since)
+
+    for device, since in ((tablet, timedelta(hours=1)), (phone, timedelta(0))):
+        await node.reader.ask(lambda device=device, since=since: enter(device, since))  # type: ignore[misc]
+        for _ in range(2):
+            following.feeds.wake([follower])
+            await following.settle()
+
+    assert [frame["device"] for frame in link.frames] == ["tablet", "phone"]
