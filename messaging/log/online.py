@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from messaging.log import append, sql
+from messaging.log import append, lineage, sql
 from messaging.log.append import Publication
 from messaging.log.effects import Effects
 
@@ -75,7 +75,9 @@ def publish_due(effects: Effects, *, most: int = MOST) -> int:
     if not due:
         return 0
     with transaction.atomic():
-        return _count(_taken(due, now), now, effects)
+        counted = _count(_taken(due, now), now, effects)
+    lineage.remember(effects.stored)
+    return counted
 
 
 def _taken(due: Sequence[tuple[int]], now: datetime) -> set[int]:

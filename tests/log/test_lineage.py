@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
-from messaging.log import journal, lineage, presence
+from apps_registry.models import Delivery, Device, MessageType
+from messaging.log import journal, lineage, online, presence
+from messaging.log.effects import Effects
 from messaging.log.journal import Journal
+from messaging.log.presence import Arrival
 from messaging.models import Lineage
 from messaging.protocol.errors import ProtocolError
+from tests.conftest import World
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.django_db(transaction=True)]
 
@@ -113,3 +117,16 @@ def test_a_side_file_that_cannot_be_read_at_the_start_is_read_when_it_can(writer
     look(writer)
 
     assert (before, writer.verified, resets()) == (False, True, 0)
+
+
+def test_what_a_round_publishes_is_in_the_mark_too(side_file: Path, world: World, phone: Device) -> None:
+    """The number on line is a value like any other: an older copy must not pass for current by it."""
+    MessageType.objects.create(app=world.app, name="room.online", delivery=Delivery.LATEST)
+    with transaction.atomic():
+        presence.enter([Arrival(phone.pk, "foreground", 1, "pull", "node")], Effects())
+
+    online.publish_due(Effects())
+
+    stored = Lineage.objects.get().stored
+    assert stored > 0
+    assert side_file.read_text().split()[-1] == str(stored)
