@@ -13,6 +13,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 
 from apps_registry import services
 from apps_registry.asking import Asking
@@ -205,12 +207,17 @@ class DeviceAdmin(Asking, OnlyUnused):
     list_filter = ("app", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("app",)
     search_fields = ("name", "user")
-    fields = ("name", "app", "user", "platform", "rooms", "created_at", "revoked_at")
-    readonly_fields = ("name", "app", "user", "created_at", "revoked_at")
+    fields = ("name", "app", "user", "platform", "rooms", "created_at", "revoked_at", "what_it_misses")
+    readonly_fields = ("name", "app", "user", "created_at", "revoked_at", "what_it_misses")
     actions = ("revoke",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    @admin.display(description="what it misses")
+    def what_it_misses(self, device: Device) -> str:
+        address = reverse("admin:messaging_devicebacklog_change", args=[device.pk])
+        return format_html('<a href="{}">its streams, returns and failures</a>', address)
 
     @admin.action(description="Revoke (tokens are void, open sockets are closed)", permissions=["change"])
     def revoke(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:

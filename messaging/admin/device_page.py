@@ -186,6 +186,7 @@ def _result(one: Result, now: datetime) -> dict[str, Any]:
         "result": one,
         "status": looks.pill(one.status),
         "stream": looks.stream_link(one.stream_id, one.stream.name),
+        "detail": looks.clamped(one.detail),
         "offsets": looks.span(one.from_offset, one.upto),
         "ago": looks.since(one.reported_at, now, suffix=" ago"),
     }

@@ -82,15 +82,15 @@ class BacklogList(ChangeList):
 class DeviceBacklogMonitor(Asking, Monitor):
     list_display = (
         "device",
-        "app_name",
-        "user_name",
-        "state_shown",
         "pending_shown",
-        "not_received_shown",
-        "oldest",
         "waits_for",
+        "state_shown",
         "seen",
+        "oldest",
+        "not_received_shown",
         "last_return",
+        "user_name",
+        "app_name",
     )
     list_filter = (StateFilter, BacklogFilter, WhyFilter, "app")
     list_select_related = ("app",)

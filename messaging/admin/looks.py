@@ -90,6 +90,11 @@ def pill(word: str) -> SafeString | str:
     return format_html('<span class="mw-pill mw-{}"><i>{}</i>{}</span>', tone, _MARKS[tone], word)
 
 
+def clamped(text: str) -> SafeString | str:
+    """The first lines of what an app said; the whole of it on pointing at it."""
+    return format_html('<div class="mw-clamp" title="{0}">{0}</div>', text) if text else NOTHING
+
+
 def device_page(device_id: int) -> str:
     return reverse("admin:messaging_devicebacklog_change", args=[device_id])
 

@@ -33,7 +33,17 @@ class ResultMonitor(Monitor):
     """What the apps made of their messages. What a handler returned is not shown: it is the app's own data."""
 
     exclude = ("value",)
-    list_display = ("id", "status_shown", "device_name", "stream_name", "offsets", "code", "detail", "service", "at")
+    list_display = (
+        "id",
+        "status_shown",
+        "device_name",
+        "stream_name",
+        "offsets",
+        "code",
+        "detail_shown",
+        "service",
+        "at",
+    )
     list_display_links = None
     list_filter = (StatusFilter, within("reported_at"), "device__app")
     list_select_related = ("device", "stream", "service__app")
@@ -54,6 +64,10 @@ class ResultMonitor(Monitor):
     @admin.display(ordering="from_offset")
     def offsets(self, result: Result) -> str:
         return looks.span(result.from_offset, result.upto)
+
+    @admin.display(description="detail", ordering="detail")
+    def detail_shown(self, result: Result) -> str:
+        return looks.clamped(result.detail)
 
     @admin.display(description="reported (UTC)", ordering="reported_at")
     def at(self, result: Result) -> str:

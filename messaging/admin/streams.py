@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import BigIntegerField, Count, F, Min, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from messaging.admin import looks
@@ -47,9 +48,10 @@ class StreamMonitor(Monitor):
         "version",
         "created_at",
         "closed_at",
+        "see_also",
         "slowest_first",
     )
-    readonly_fields = ("slowest_first",)
+    readonly_fields = ("see_also", "slowest_first")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Stream]:
         """With the number of subscribers, and the slowest: by the index (stream, processed)."""
@@ -102,6 +104,19 @@ class StreamMonitor(Monitor):
     def closed(self, stream: Stream) -> str:
         return looks.moment(stream.closed_at)
 
+    @admin.display(description="see also")
+    def see_also(self, stream: Stream) -> str:
+        lists = (
+            ("its gaps", "gap", ""),
+            ("its results", "result", ""),
+            ("failed results", "result", "&status=problem"),
+        )
+        return format_html_join(
+            " · ",
+            '<a href="{}?stream__id__exact={}{}">{}</a>',
+            ((reverse(f"admin:messaging_{model}_changelist"), stream.pk, more, text) for text, model, more in lists),
+        )
+
     @admin.display(description=f"slowest subscribers (at most {SLOWEST})")
     def slowest_first(self, stream: Stream) -> str:
         slowest = stream.subscriptions.select_related("device").order_by("processed", "pk")[:SLOWEST]
@@ -111,10 +126,11 @@ class StreamMonitor(Monitor):
                 looks.number(one.received),
                 looks.number(one.processed),
                 looks.number(stream.head - one.processed),
+                f"at {one.stopped_at}" if one.stopped_at else looks.NOTHING,
             )
             for one in slowest
         )
         return format_html(
-            '<table class="mw-table"><tr><th>device<th>received<th>processed<th>backlog</tr>{}</table>',
-            format_html_join("", "<tr><td>{}<td>{}<td>{}<td>{}</tr>", rows),
+            '<table class="mw-table"><tr><th>device<th>received<th>processed<th>backlog<th>stopped</tr>{}</table>',
+            format_html_join("", "<tr><td>{}<td>{}<td>{}<td>{}<td>{}</tr>", rows),
         )

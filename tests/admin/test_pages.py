@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
@@ -121,3 +123,20 @@ def test_every_monitor_costs_the_same_however_long_it_is(
 
     with django_assert_max_num_queries(12):
         listed(operator, "messaging", model)
+
+
+def links(page: str) -> list[str]:
+    return [html.unescape(found) for found in re.findall(r'href="(/admin/[^"]+)"', page)]
+
+
+def test_every_link_of_a_device_and_of_its_streams_leads_somewhere(operator: Client, odd: dict[str, int]) -> None:
+    device = operator.get(f"/admin/messaging/devicebacklog/{odd['devicebacklog']}/change/").content.decode()
+    stream = operator.get(f"/admin/messaging/stream/{odd['stream']}/change/").content.decode()
+
+    assert f"/admin/messaging/stream/{odd['stream']}/change/" in links(device)
+    assert f"/admin/apps_registry/device/{odd['devicebacklog']}/change/" in links(device)
+    assert f"/admin/messaging/gap/?stream__id__exact={odd['stream']}" in links(stream)
+    assert f"/admin/messaging/result/?stream__id__exact={odd['stream']}&status=problem" in links(stream)
+    for link in {*links(device), *links(stream)}:
+        page = operator.get(link)
+        assert (page.status_code, "e=1" in page.headers.get("Location", "")) == (200, False), link
