@@ -346,12 +346,16 @@ MEANWHILE_TOKEN_LIFE = env.integer(
 MEANWHILE_JOURNAL_QUEUE = env.integer(
     "MEANWHILE_JOURNAL_QUEUE",
     20_000,
-    "Commands that may wait for the writer; beyond: overloaded.",
+    "Rows and commands that may wait for the writer, rows of more than 4 KiB counted as several; beyond: overloaded.",
     least=10,
     most=10**7,
 )
 MEANWHILE_JOURNAL_BATCH = env.integer(
-    "MEANWHILE_JOURNAL_BATCH", 2000, "Most messages and commands of one transaction.", least=1, most=20_000
+    "MEANWHILE_JOURNAL_BATCH",
+    2000,
+    "Most rows and commands of one transaction, unless one alone has more.",
+    least=1,
+    most=20_000,
 )
 MEANWHILE_RING = env.integer(
     "MEANWHILE_RING", 256, "Recent messages of a stream kept in memory.", least=8, most=100_000

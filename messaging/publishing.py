@@ -23,12 +23,16 @@ from messaging.protocol.errors import ProtocolError
 
 #: Streams one message may name.
 MAX_TARGETS = 1000
+#: Rows that one publish may make: messages times streams, one of more than so many characters counted as several.
+#: Else a small request with long lists would be gigabytes in the writer's hands, and the Journal's bound none.
+MAX_ROWS = 20_000
+ROW = 4096
 
 
 def request(messages: Sequence[Raw], *, key: ServiceKey, idempotency_key: str = "", body: bytes = b"") -> Request:
     """The command for a publish of raw drafts (JSON text that has passed `jsontext.strict`) by a service.
 
-    Raises `invalid` for the whole; what is wrong with one draft stands as its error in the answer.
+    Raises `invalid` and `too_large` for the whole; what is wrong with one draft stands as its error in the answer.
     """
     if not 1 <= len(messages) <= settings.MEANWHILE_MAX_BATCH:
         raise ProtocolError("invalid", f"A publish has 1 to {settings.MEANWHILE_MAX_BATCH} messages.")
@@ -37,16 +41,22 @@ def request(messages: Sequence[Raw], *, key: ServiceKey, idempotency_key: str = 
     app_id, service_id, name = service.app_id, service.pk, service.name
     publications: list[Publication | ProtocolError] = []
     named: list[Sequence[str] | None] = []
+    rows = 0
     for raw in messages:
         try:
             draft = frames.decode_draft(raw, max_data=max_data)
-            publications.append(_publication(draft, app_id, service_id, name))
+            publication = _publication(draft, app_id, service_id, name)
+            rows += len(publication.to) * (1 + len(publication.payload) // ROW)
+            publications.append(publication)
             named.append(None if isinstance(draft.to, str) else draft.to)
         except ProtocolError as error:
+            rows += 1
             publications.append(error)
             named.append(None)
+    if rows > MAX_ROWS:
+        raise ProtocolError("too_large", f"A publish is at most {MAX_ROWS} rows of {ROW} bytes; this one has {rows}.")
     digest = hashlib.sha256(body).hexdigest() if idempotency_key else ""
-    return Request(publications, named, service_id, idempotency_key, digest)
+    return Request(publications, named, service_id, idempotency_key, digest, rows)
 
 
 def rules(key: ServiceKey) -> tuple[Rule, Rule]:
@@ -65,14 +75,14 @@ def costs(asked: Request) -> tuple[int, int]:
 
 
 def _publication(draft: frames.Draft, app_id: int, service_id: int | None, service: str | None) -> Publication:
-    to = [draft.to] if isinstance(draft.to, str) else list(dict.fromkeys(draft.to))
+    to = [draft.to] if isinstance(draft.to, str) else draft.to
     if not 1 <= len(to) <= MAX_TARGETS:
         raise ProtocolError("invalid", f"`to` names 1 to {MAX_TARGETS} streams.")
     return Publication(
         app_id=app_id,
         service_id=service_id,
         service=service,
-        to=to,
+        to=list(dict.fromkeys(to)),
         name=draft.name,
         payload=bytes(draft.data).decode(),
         key=draft.key,

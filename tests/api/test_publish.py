@@ -253,3 +253,27 @@ def test_a_full_journal_refuses_for_the_moment(game_api: Caller, node: Any) -> N
     assert problem(answer) == (503, "overloaded")
     assert answer.json()["temporary"] is True
     assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_large_message_takes_more_of_the_journals_room(game_api: Caller, node: Any) -> None:
+    node.journal._limit = 10
+    node.journal._waiting = 1
+
+    small = game_api.post(MESSAGES, {"messages": [turn()]})
+    large = game_api.post(MESSAGES, {"messages": [turn(data="x" * 60_000)]})
+
+    node.journal._waiting = 0
+    assert small.status_code == 200
+    assert problem(large) == (503, "overloaded")
+
+
+def test_long_lists_of_streams_do_not_make_a_small_request_a_huge_one(game_api: Caller) -> None:
+    rooms = [f"room:{number}" for number in range(1000)]
+
+    wide = game_api.post(MESSAGES, {"messages": [turn(rooms)] * 21})
+    large = game_api.post(MESSAGES, {"messages": [turn(rooms, data="x" * 50_000)] * 2})
+    twice = game_api.post(MESSAGES, {"messages": [turn(["room:a"] * 1001)]})
+
+    assert problem(wide) == problem(large) == (413, "too_large")
+    assert twice.json()["items"][0]["problem"]["code"] == "invalid"
+    assert not Message.objects.exists()
