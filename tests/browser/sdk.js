@@ -4,7 +4,7 @@ async ({ name, token, options }) => {
   const note = (entry) => localStorage.setItem(name, JSON.stringify([...JSON.parse(localStorage.getItem(name) ?? "[]"), entry]));
   window.copies = [];
   window.states = [];
-  window.hangFrom = Infinity;
+  window.hangFrom = options.hangFrom ?? Infinity;
   window.begun = 0;
   window.blocked = options.blocked ?? false;
   const Blocked = function (url, protocols) {
@@ -15,12 +15,13 @@ async ({ name, token, options }) => {
     storage: new IndexedDBStore(name),
     WebSocket: Blocked,
     tabs: options.tabs,
+    resume: options.resume,
     onState: (state) => window.states.push(state),
     handlers: {
-      "*": async ({ offset, path, copy }) => {
+      "*": async ({ stream, offset, path, copy }) => {
         if (copy) return void window.copies.push(offset);
         window.begun = offset;
-        if (offset >= window.hangFrom) await new Promise(() => {});
+        if (offset >= window.hangFrom && stream.startsWith("device:")) await new Promise(() => {});
         note([options.tab ?? path, offset]);
       },
     },

@@ -14,6 +14,7 @@ from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.conftest import NEW_KEY
 from tests.servers import Server
+from tests.waiting import until as wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -80,6 +81,16 @@ def until_handled(page: Page, phone: Phone, count: int) -> None:
 
 def until_state(page: Page, state: str) -> None:
     until(page, "(state) => window.device.inspect().state === state", state)
+
+
+def until_received(phone: Phone, offset: int) -> None:
+    """The server has the receipt."""
+
+    def received() -> bool:
+        state = phone.service.get(f"/api/v1/messages/device:{phone.name}/{offset}").json()
+        return bool(state["items"][0]["received"])
+
+    wait_until(received, f"{offset} is received")
 
 
 def test_the_tab_in_front_leads_and_when_it_is_closed_the_other_goes_on_each_message_handled_once_in_order(
@@ -196,3 +207,19 @@ def test_without_websockets_rooms_are_joined_and_left_all_the_same(tab: Any, pho
         f"user:{phone.name}",
     ]
     assert refused == "not_allowed"
+
+
+def test_a_stream_whose_handler_hangs_holds_up_no_other_stream_also_after_a_reload(tab: Any, phone: Phone) -> None:
+    page = tab()
+    phone.open(page, resume="replay", hangFrom=1)
+    until_state(page, "live")
+    phone.publish(100)
+    until(page, "(stream) => window.device.inspect().streams[stream].received === 100", f"device:{phone.name}")
+    until_received(phone, 100)
+
+    phone.open(page, resume="replay", hangFrom=1)
+    until(page, "() => window.begun === 1")
+    phone.publish(3, to=f"user:{phone.name}")
+
+    until(page, "(name) => JSON.parse(localStorage.getItem(name) ?? '[]').length === 3", phone.name)
+    assert [offset for _, offset in phone.handled(page)] == [1, 2, 3]

@@ -431,6 +431,48 @@ describe("receipts and results", () => {
     assert.deepEqual(bench.sent, [{ type: "ack", stream: PHONE, epoch: "e1", upto: 1 }]);
   });
 
+  describe("what a replay sends again is acknowledged again: the window of this connection waits for it", () => {
+    const again = { received: 200, processed: 0, cut: 200, head: 200 };
+    const replayed = (stored) => new Bench({ stored: { streams: { [PHONE]: { epoch: "e1", processed: 0, ...stored } } }, resume: "replay" })
+      .connect().welcome([entry(again)], { resume: "replay" });
+
+    test("after a reload, as far as it came", () => {
+      const bench = replayed({ done: 0, received: 200 });
+      assert.deepEqual(bench.of("timer").map(({ name }) => name).filter((name) => name === "flush"), []);
+
+      for (let offset = 1; offset <= 64; offset += 1) bench.message(offset, { redelivered: true });
+      bench.do({ type: "timer", name: "flush" }, 20);
+
+      assert.deepEqual(bench.sent, [{ type: "ack", stream: PHONE, epoch: "e1", upto: 64 }]);
+    });
+
+    test("where the hello had no room for the position: at once, with all of it", () => {
+      const bench = replayed({ done: 150, received: 200 }).do({ type: "timer", name: "flush" }, 20);
+
+      assert.deepEqual(bench.sent.filter(({ type }) => type === "ack").map(({ upto }) => upto), [150]);
+    });
+
+    test("where the stream waits at a failure, too", () => {
+      const bench = replayed({ done: 0, received: 200 }).message(1, { on_failure: "stop" });
+      bench.do({ type: "handled", stream: PHONE, era: 0, upto: 1, outcome: { status: "failed", code: "A", detail: "" }, stop: true, error: new Error("A") });
+      bench.stored().do({ type: "timer", name: "flush" }, 20);
+
+      for (let offset = 2; offset <= 64; offset += 1) bench.message(offset, { redelivered: true });
+      bench.do({ type: "timer", name: "flush" }, 40);
+
+      assert.deepEqual(bench.sent.filter(({ type }) => type === "ack").map(({ upto }) => upto), [64]);
+    });
+
+    test("a pull needs none: what it owns fills no window", () => {
+      const bench = new Bench({ stored: { streams: { [PHONE]: { epoch: "e1", done: 0, received: 200, processed: 0 } } } }).connect().welcome([entry(again)]);
+      const messages = Array.from({ length: 64 }, (_, index) => ({ stream: PHONE, offset: index + 1, name: "turn" }));
+      bench.do({ type: "page", stream: PHONE, page: { pull: 1, epoch: "e1", processed: 0, cut: 200, messages, complete: false } });
+      bench.do({ type: "timer", name: "flush" }, 20);
+
+      assert.deepEqual(bench.sent, []);
+    });
+  });
+
   test("what is not stored yet is neither acknowledged nor reported", () => {
     const bench = live().message(1).handled(1, { status: "failed", code: "A", detail: "" }).message(2);
     bench.do({ type: "handled", stream: PHONE, era: 1, upto: 2, outcome: { status: "failed", code: "B", detail: "" } });

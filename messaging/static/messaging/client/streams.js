@@ -56,7 +56,7 @@ export class Streams {
     this.#mode = mode;
     this.#polled = polled;
     const named = new Set(entries.map(({ stream }) => stream));
-    for (const entry of entries) this.#track(entry.stream).entry(entry, true);
+    for (const entry of entries) this.#track(entry.stream).entry(entry, { fresh: true, again: mode === "replay" && !polled });
     return this.#all.filter(({ name }) => !named.has(name)).flatMap(({ name }) => this.remove(name));
   }
 
@@ -69,7 +69,7 @@ export class Streams {
       if (halt && entry.epoch === track.epoch && entry.processed > track.merge.done) track.goOn(entry.processed);
       // a replay on the same connection leaves out what was acknowledged while it waited: a hole, which is pulled
       const out = this.#apply(track, (merge) => merge.begin(entry, this.#mode));
-      track.entry(entry, false);
+      track.entry(entry);
       track.settleUntil = now + SETTLE_WITHIN;
       return out;
     });

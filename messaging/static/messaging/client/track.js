@@ -23,6 +23,7 @@ export class Track {
   halt = null; // {offset, waits}: the app failed on it; waits: nothing is handed over until the next return, or a retry
   settleUntil = null; // a return is reported in one frame, but not later than this
   #acked = 0; // on this connection
+  #passed = 0; // the highest offset that was dropped while it waited
   #versions = new Map(); // newest version handed over, by type and key
   #latest = { seen: 0, acked: 0 };
 
@@ -56,7 +57,7 @@ export class Track {
   adopt(done, before) {
     if (before.placed && before.epoch === null && before.done === done) return false; // only its name was missing
     this.era += 1;
-    this.done = this.received = this.#acked = done;
+    this.done = this.received = this.#acked = this.#passed = done;
     this.stored = { done: 0, received: 0 };
     this.reports = new Reports(done);
     this.#versions.clear();
@@ -102,20 +103,24 @@ export class Track {
 
   /** While it waits: acknowledged and dropped. @returns {boolean} whether `received` moved */
   pass(upto) {
+    this.#passed = Math.max(this.#passed, upto);
     if (upto <= this.received) return false;
     this.received = upto;
     return true;
   }
 
-  /** The server told where it stands. `fresh`: on a new connection, so what was asked before is unanswered for good. */
-  entry({ epoch, processed, received = 0, latest_received: latest = 0 }, fresh) {
+  /**
+   * The server told where it stands. `fresh`: on a new connection, so what was asked before is unanswered for good.
+   * `again`: what it has not processed is sent again on it, and acknowledged again, or the window would stay full.
+   */
+  entry({ epoch, processed, received = 0, latest_received: latest = 0 }, { fresh = false, again = false } = {}) {
     if (epoch !== this.epoch) { // it counts another history: `merge.begin` takes that over
       if (this.epoch !== null) this.reports.refused({ code: "epoch_changed" }, 0);
       return;
     }
     if (fresh) this.reports.begin(processed);
     else this.reports.saved(processed, 0);
-    if (fresh) this.#acked = received;
+    if (fresh) this.#acked = again ? Math.min(received, processed) : received;
     this.#latest.acked = fresh ? latest : Math.max(this.#latest.acked, latest); // a receipt may have been lost
   }
 
@@ -161,12 +166,14 @@ export class Track {
     return this.settleUntil === null ? due : Math.max(due, this.settleUntil - now);
   }
 
-  get unacked() { return this.stored.received > this.#acked; }
+  /** Up to where it may be acknowledged: it is stored, and came, or need not come. */
+  get #taken() { return Math.min(this.stored.received, Math.max(this.merge.done, this.#passed)); }
+  get unacked() { return this.#taken > this.#acked; }
 
   /** @returns {object|null} an `ack` frame */
   ack() {
     if (!this.unacked) return null;
-    this.#acked = this.stored.received;
+    this.#acked = this.#taken;
     return { type: "ack", stream: this.name, ...(this.epoch === null ? {} : { epoch: this.epoch }), upto: this.#acked };
   }
 
