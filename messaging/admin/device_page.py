@@ -35,6 +35,7 @@ class Place(NamedTuple):
     cursor: Any
     parts: list[Part]
     oldest: str
+    #: Newest first.
     gaps: list[Gap]
 
 

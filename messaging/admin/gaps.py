@@ -11,7 +11,7 @@ from messaging.models import Gap
 class GapMonitor(Monitor):
     """What can no longer be delivered, and why."""
 
-    list_display = ("id", "stream_name", "app", "offsets", "messages", "reason_shown", "at")
+    list_display = ("stream_name", "app", "offsets", "messages", "reason_shown", "at")
     list_display_links = None
     list_filter = ("reason", within("created_at"), "stream__app")
     list_select_related = ("stream__app",)

@@ -34,7 +34,6 @@ class ResultMonitor(Monitor):
 
     exclude = ("value",)
     list_display = (
-        "id",
         "status_shown",
         "device_name",
         "stream_name",

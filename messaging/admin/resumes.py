@@ -11,7 +11,7 @@ from messaging.models import Resume
 class ResumeMonitor(Monitor):
     """Every return of a device: what it had missed, and how it got it."""
 
-    list_display = ("id", "device_name", "app", "at", "cause", "mode", "pending", "pages", "took", "outcome_shown")
+    list_display = ("device_name", "app", "at", "cause", "mode", "pending", "pages", "took", "outcome_shown")
     list_display_links = None
     list_filter = ("outcome", "mode", "cause", within("started_at"), "device__app")
     list_select_related = ("device__app",)

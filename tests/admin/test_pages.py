@@ -27,6 +27,10 @@ def odd(world: World) -> dict[str, int]:
     device = Device.objects.create(app=world.app, name=SCRIPT, user=f'">{SCRIPT}', platform="漢字" * 20)
     stream = Stream.objects.create(app=world.app, kind="room", name=f"room:{SCRIPT}", head=5, shed=3)
     Subscription.objects.create(device=device, stream=stream, stopped_at=1)
+    many = [
+        Gap(stream=stream, from_offset=n, to_offset=n, reason="expired", created_at=sql.now()) for n in (1, 2, 4, 5)
+    ]
+    Gap.objects.bulk_create(many)
     now = sql.now()
     result = Result.objects.create(
         device=device,
@@ -135,6 +139,8 @@ def test_every_link_of_a_device_and_of_its_streams_leads_somewhere(operator: Cli
 
     assert f"/admin/messaging/stream/{odd['stream']}/change/" in links(device)
     assert f"/admin/apps_registry/device/{odd['devicebacklog']}/change/" in links(device)
+    assert device.count("▲ gap") == 3
+    assert f"/admin/messaging/gap/?stream__id__exact={odd['stream']}" in links(device)
     assert f"/admin/messaging/gap/?stream__id__exact={odd['stream']}" in links(stream)
     assert f"/admin/messaging/result/?stream__id__exact={odd['stream']}&status=problem" in links(stream)
     for link in {*links(device), *links(stream)}:
