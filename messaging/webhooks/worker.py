@@ -104,12 +104,21 @@ class Worker:
         if job is None:
             return False
         answer = await sending.post(client, job)
-        await self._ask(lambda: claims.record(job, answer))
+        await self._record(job, answer)
         if answer.delivered:
             self.delivered += 1
         else:
             self.failed += 1
         return answer.delivered
+
+    async def _record(self, job: claims.Job, answer: claims.Answer) -> None:
+        """Once more on a new connection if the one that was there has died during the POST: what is not written down is
+        posted again. Recorded twice is recorded once.
+        """
+        try:
+            await self._ask(lambda: claims.record(job, answer))
+        except (DatabaseError, InterfaceError):
+            await self._ask(lambda: claims.record(job, answer))
 
     def _ask(self, work: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._database, _guarded, work)

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Iterator
 
 import httpx
+import psycopg
 import pytest
 
 from tests.consumers.conftest import House
 from tests.engines.conftest import OpenHouse, wait_until_ready
 from tests.engines.private import Postgres
+from tests.engines.test_postgres_faults import TERMINATE
 from tests.servers import ROOT
 from tests.waiting import until
-from tests.webhooks.receiver import Receiver
+from tests.webhooks.receiver import Heard, Receiver
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +71,26 @@ def test_a_worker_lives_through_a_crash_of_the_database(
     assert worker.poll() is None
     told = [heard.verified(made["secret"])["data"]["items"] for heard in receiver.heard]
     assert [item["upto"] for item in told[0] + told[-1]] == [1, 2]
+
+
+def test_what_was_answered_while_the_connection_died_is_written_down_all_the_same(
+    house: House, postgres: Postgres, receiver: Receiver, worker: subprocess.Popen[bytes]
+) -> None:
+    """Else it is posted once more when the worker's time with it is over."""
+
+    def answer(_: Heard) -> int:
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            connection.execute(TERMINATE)
+        return 204
+
+    receiver.decide = answer
+    base = f"{house.servers[1].base}/api/v1"
+    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {house.key}"}, timeout=40) as service:
+        made = service.post("/webhooks", json={"url": receiver.url, "events": ["results"]}).json()
+
+        pinged = service.post(f"/webhooks/{made['id']}/test")
+
+        assert pinged.status_code == 201, pinged.text
+        delivered = f"/webhooks/{made['id']}/deliveries?state=delivered"
+        until(lambda: (found := service.get(delivered)).is_success and found.json()["items"], "delivered")
+    assert len(receiver.heard) == 1
