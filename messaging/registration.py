@@ -13,7 +13,7 @@ from apps_registry.devices import issue_token, register_device
 from apps_registry.models import App, Device
 from messaging.live import node
 from messaging.log import membership
-from messaging.log.effects import Effects
+from messaging.log.effects import Effects, Left
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.names import stream_kind
 
@@ -53,10 +53,12 @@ def register(
     allowed = list(dict.fromkeys([*(known if rooms is None else rooms), *streams]))
     row, created = register_device(app=app, name=device, user=user, platform=platform, rooms=allowed)
     wanted = [f"device:{row.name}", *([f"user:{row.user}"] if row.user else []), *streams]
+    left = []
     if before and before.user and before.user != row.user:
-        membership.unsubscribe([(row.pk, f"user:{before.user}")])
+        left = [Left(row.pk, f"user:{before.user}")]
+        membership.unsubscribe([(one.device_id, one.stream) for one in left])
     membership.subscribe([(app.pk, row.pk, stream) for stream in wanted], history)
     token, expires_at = issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
     names = sorted(row.subscriptions.values_list("stream__name", flat=True))
-    transaction.on_commit(lambda: node.announce(Effects(devices=[row.pk])))
+    transaction.on_commit(lambda: node.announce(Effects(devices=[row.pk], left=left)))
     return Registered(row, token, expires_at, names, created)

@@ -11,7 +11,7 @@ from messaging.api.device import DeviceView
 from messaging.api.edge import answer, device_of
 from messaging.api.schema import FOR_DEVICES, described
 from messaging.live import node
-from messaging.log.effects import Effects
+from messaging.log.effects import Effects, Left
 from messaging.log.journal import Joining, Leaving
 from messaging.log.reading import Entry
 
@@ -33,5 +33,5 @@ class Membership(DeviceView):
         device = device_of(request)
         rooms.check_room(stream)
         node.current().journal.call(Leaving(device.pk, stream))
-        node.announce(Effects(devices=[device.pk]))
+        node.announce(Effects(devices=[device.pk], left=[Left(device.pk, stream)]))
         return HttpResponse(status=204)

@@ -18,7 +18,7 @@ from messaging.api.edge import ServiceView, answer, app_of
 from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, described
 from messaging.live import node
 from messaging.log import membership, retention
-from messaging.log.effects import Effects
+from messaging.log.effects import Effects, Left
 from messaging.log.journal import Joining, Leaving
 from messaging.log.reading import Entry
 from messaging.models import Stream, StreamKind
@@ -96,7 +96,7 @@ class Member(ServiceView):
         _rooms_only(find(app, stream).name)
         row = devices.find(app, device)
         node.current().journal.call(Leaving(row.pk, stream))
-        node.announce(Effects(devices=[row.pk]))
+        node.announce(Effects(devices=[row.pk], left=[Left(row.pk, stream)]))
         return HttpResponse(status=204)
 
 

@@ -20,6 +20,7 @@ from messaging.log.journal import Journal
 from messaging.log.presence import Departure
 from messaging.log.reading import Asked, Entry, Range
 from messaging.log.returns import Finished
+from messaging.protocol import wire
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.frames import StatedPosition
 
@@ -143,10 +144,18 @@ class Hub:
                 self.expel(way.stream)
         return session.over
 
+    def take_out(self, session: Session, name: str) -> None:
+        """Somebody else took the device out of a stream: it is told."""
+        if name in session.ways:
+            self.leave(session, name)
+            session.link.send(wire.frame("left", stream=name))
+
     def leave(self, session: Session, name: str) -> None:
         way = session.remove(name)
         if way:
             self._drop_if_unwanted(way.stream)
+            # What it held of the window is the other streams' now, and no receipt will say so.
+            session.pump()
 
     def _drop_if_unwanted(self, stream: LiveStream) -> None:
         if not stream.wanted and self.streams.get(stream.id) is stream:
@@ -253,6 +262,11 @@ class Hub:
 
     def deliver(self, effects: Effects) -> None:
         """Hands on what a transaction changed. Lost, doubled or late calls cost time, never a message."""
+        for left in effects.left:
+            # At once, not after a look: what is published from now on is not for this device.
+            session_ = self.sessions.get(left.device_id)
+            if session_:
+                self.take_out(session_, left.stream)
         touched: dict[int, Session] = {}
         for appended in effects.appended:
             stream = self.streams.get(appended.stream_id)

@@ -26,6 +26,7 @@ class Standing(Struct):
     state: str
     state_seq: int
     streams: int
+    subscriptions: int
     token_version: int
     revoked: bool
 
@@ -35,15 +36,30 @@ def changed_standings(sessions: Collection[Session]) -> dict[int, Standing | Non
 
     One query; rows only for those.
     """
-    source = sql.rows("r", id="bigint", generation="bigint", state_seq="bigint", streams="bigint", token="bigint")
-    streams = "(SELECT count(*) FROM messaging_subscription u WHERE u.device_id = r.id)"
+    source = sql.rows(
+        "r",
+        id="bigint",
+        generation="bigint",
+        state_seq="bigint",
+        streams="bigint",
+        subscriptions="bigint",
+        token="bigint",
+    )
+    # Number and sum together: who is taken out of one stream and put into another, or into the same anew, has a higher
+    # id there than all before.
+    streams, subscriptions = (
+        f"(SELECT {what} FROM messaging_subscription u WHERE u.device_id = r.id)"
+        for what in ("count(*)", "CAST(coalesce(sum(u.id), 0) AS bigint)")
+    )
     rows = sql.run(
-        f"SELECT r.id, d.id, p.generation, p.state, p.state_seq, {streams}, d.token_version, d.revoked_at IS NOT NULL"
+        f"SELECT r.id, d.id, p.generation, p.state, p.state_seq, {streams}, {subscriptions}, d.token_version,"
+        " d.revoked_at IS NOT NULL"
         f" FROM {source} LEFT JOIN apps_registry_device d ON d.id = r.id"
         " LEFT JOIN messaging_presence p ON p.device_id = d.id"
         " WHERE d.id IS NULL OR d.revoked_at IS NOT NULL OR d.token_version <> r.token"
-        f" OR p.generation <> r.generation OR p.state_seq <> r.state_seq OR r.streams <> {streams}",
-        sql.packed((s.device_id, s.generation, s.state_seq, len(s.ways), s.token_version) for s in sessions),
+        f" OR p.generation <> r.generation OR p.state_seq <> r.state_seq OR r.streams <> {streams}"
+        f" OR r.subscriptions <> {subscriptions}",
+        sql.packed((s.device_id, s.generation, s.state_seq, *s.memberships, s.token_version) for s in sessions),
     )
     return {id: None if found is None else Standing(*sql.truth(place)) for id, found, *place in rows}
 
@@ -140,7 +156,9 @@ async def devices(hub: Hub, reader: Reader, only: Collection[int] | None = None)
             for id, session in before.items()
             if not session.over
             and (
-                only is not None or session.called_back or ((one := found.get(id)) and one.streams != len(session.ways))
+                only is not None
+                or session.called_back
+                or ((one := found.get(id)) and (one.streams, one.subscriptions) != session.memberships)
             )
         ]
         if moved:
@@ -149,13 +167,16 @@ async def devices(hub: Hub, reader: Reader, only: Collection[int] | None = None)
 
 async def _memberships(hub: Hub, reader: Reader, sessions: Collection[Session]) -> None:
     """A service put devices into rooms or took them out: the open connections follow."""
+    before = {session: session.departures for session in sessions}
     found = await reader.ask(lambda: reading.entries([session.device_id for session in sessions]))
     for session in sessions:
+        if session.departures != before[session]:
+            continue  # it left a stream that was read as its own: the next look is right
         entries = {entry.stream: entry for entry in found[session.device_id]}
-        for name in set(session.ways) - set(entries):
-            if not session.over:
-                hub.leave(session, name)
-                session.link.send(wire.frame("left", stream=name))
+        for name, way in list(session.ways.items()):
+            # Taken out and put in again, it has a new place in the stream.
+            if not session.over and (name not in entries or entries[name].subscription_id != way.subscription_id):
+                hub.take_out(session, name)
         for name in sorted(set(entries) - set(session.ways)):
             if not session.over:
                 session.link.send(wire.frame("joined", **entries[name].as_frame()))

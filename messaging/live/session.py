@@ -46,6 +46,8 @@ class Session:
         self.mode = mode
         self.window = window
         self.ways: dict[str, Way] = {}
+        #: How often it left a stream.
+        self.departures = 0
         self.values = Values(link, self.ways)
         self.over = False
         #: Pages pulled over HTTP during the present return, and whether the return is still under way.
@@ -66,10 +68,16 @@ class Session:
     def remove(self, name: str) -> Way | None:
         way = self.ways.pop(name, None)
         if way:
+            self.departures += 1
             way.lane.forget()
             if way.stream.ways.get(self.device_id) is way:
                 del way.stream.ways[self.device_id]
         return way
+
+    @property
+    def memberships(self) -> tuple[int, int]:
+        """How many subscriptions it follows, and the sum of their ids: for comparing."""
+        return len(self.ways), sum(way.subscription_id for way in self.ways.values())
 
     def begin(self, entries: Iterable[Entry], positions: dict[str, StatedPosition] | None = None) -> None:
         """A return, by connect, join or foreground notice: from here the live path owns what is > cut.

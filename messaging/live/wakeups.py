@@ -84,8 +84,8 @@ def envelopes(effects: Effects, installation: str) -> Iterable[tuple[str, bytes]
         yield group(installation, feed_topic(service_id)), _encode(Effects(feeds=[service_id]))
     for app_id in effects.presences:
         yield group(installation, presence_topic(app_id)), _encode(Effects(presences=[app_id]))
-    if effects.devices:
-        yield group(installation, EVERYONE), _encode(Effects(devices=effects.devices))
+    if effects.devices or effects.left:
+        yield group(installation, EVERYONE), _encode(Effects(devices=effects.devices, left=effects.left))
 
 
 def _body(part: Effects) -> bytes:

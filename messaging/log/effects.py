@@ -61,6 +61,13 @@ class Received(Struct):
     upto: int
 
 
+class Left(Struct):
+    """A device is in a stream no more, and did not say so itself over its socket."""
+
+    device_id: int
+    stream: str
+
+
 class Effects(Struct):
     """Everything one transaction has to tell."""
 
@@ -69,6 +76,7 @@ class Effects(Struct):
     passing: list[Passing] = field(default_factory=list)
     advanced: list[Advanced] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
     #: Devices whose presence, generation, rights or memberships are to be looked up again.
     devices: list[int] = field(default_factory=list)
     #: Streams whose tail, epoch or closing are to be looked up again.
@@ -96,6 +104,7 @@ class Effects(Struct):
             self.passing,
             self.advanced,
             self.received,
+            self.left,
             self.devices,
             self.streams,
             self.feeds,

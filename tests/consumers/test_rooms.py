@@ -30,6 +30,22 @@ async def test_who_left_hears_nothing_more(phone: Phone, game_service: Service) 
     assert await socket.quiet() == []
 
 
+async def test_who_leaves_a_room_with_a_full_window_gets_what_waits_elsewhere(
+    phone: Phone, game_service: Service
+) -> None:
+    socket, welcome = await phone.connect()
+    window = welcome["window"]
+    await game_service.publish_all(*[{"to": phone.room, "name": "gift", "data": n} for n in range(window)])
+    await game_service.publish(phone.stream, data="waits")
+    before = await socket.messages(window)
+
+    await socket.send("leave", id=1, stream=phone.room)
+    after = await socket.messages(1)
+
+    assert {one["stream"] for one in before} == {phone.room}
+    assert [one["data"] for one in after] == ["waits"]
+
+
 async def test_a_service_puts_an_open_connection_into_a_room(phone: Phone, game_service: Service) -> None:
     socket, _ = await phone.connect()
 
