@@ -19,6 +19,23 @@ with transaction.atomic():
 with transaction.atomic():
     messaging.publish(app="demo", to="{stream}", name="turn", data="committed")
 """
+SAVEPOINTS = """
+from django.db import transaction
+import messaging
+def say(text, fails=False):
+    try:
+        with transaction.atomic():
+            messaging.publish(app="demo", to="{stream}", name="turn", data=text)
+            messaging.publish(app="demo", to="{stream}", name="weather", key="here", data=text)
+            if fails:
+                raise ValueError(text)
+    except ValueError:
+        pass
+with transaction.atomic():
+    say("before")
+    say("rolled back", fails=True)
+    say("after")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +143,20 @@ async def test_a_command_publishes_in_its_own_transaction(house: House, phone: P
     assert [(one["offset"], one["service"], one["data"]) for one in await socket.messages(1)] == [
         (1, None, "committed")
     ]
+
+
+async def test_what_is_published_in_a_savepoint_goes_with_it(house: House, phone: Phone) -> None:
+    socket, _ = await phone.connect()
+
+    house.servers[0].manage("shell", "-v0", "-c", SAVEPOINTS.format(stream=phone.stream))
+    frames: list[dict[str, object]] = []
+    while not frames or frames[-1].get("data") != "after" or len(messages(frames)) < 2:
+        frames.append(await socket.receive())
+    frames += await socket.quiet()
+
+    assert [(one["offset"], one["data"]) for one in messages(frames)] == [(1, "before"), (2, "after")]
+    values = [(one["version"], one["data"]) for one in frames if one["type"] == "latest"]
+    assert values in ([(1, "before"), (2, "after")], [(2, "after")])
 
 
 async def test_two_installations_on_one_redis_do_not_hear_each_other(
