@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Protocol
 
-from asgiref.sync import async_to_sync
 from django.conf import settings
 
 from apps_registry.devices import OpenedToken, open_tokens
@@ -342,7 +341,9 @@ def announce(effects: Effects) -> None:
         return
     if effects and wakeups.shared_layer() is not None:
         try:
-            async_to_sync(wakeups.announce)(effects, lineage.installation())
+            installation = lineage.installation()
         except Exception as error:
             # Committed all the same: the servers find it in their next repair round.
             logger.warning("a wake-up was lost: %s", type(error).__name__)
+        else:
+            wakeups.announce_from_outside(effects, installation)

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
+from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer  # type: ignore[import-untyped]
 
 from messaging.live.feeds import feed_topic, presence_topic
@@ -34,6 +35,8 @@ BEAT, DEAF, ANEW = 1.0, 3.5, 8.0
 EVERYONE = "nodes"
 #: Seconds a call of the layer may take, and the end of all of them.
 PATIENCE = 3.0
+#: Seconds in which a process that is no server tells nothing, after Redis has held it up.
+SILENCE = 10.0
 #: Seconds until a task that was cancelled, and goes on, is cancelled again.
 AGAIN = 0.5
 _encode = msgspec.msgpack.Encoder().encode
@@ -109,6 +112,24 @@ async def announce(effects: Effects, installation: str, node: str = "") -> None:
     async with asyncio.timeout(PATIENCE):
         for name, body in envelopes(effects, installation):
             await layer.group_send(name, {"type": "meanwhile.wake", "node": node, "body": body})
+
+
+_silent_until = 0.0
+
+
+def announce_from_outside(effects: Effects, installation: str) -> None:
+    """The same from a process that is no server, as a command or a worker. Never raises.
+
+    It is the caller of `messaging.publish` who waits: for a Redis that stands still, once and not at each message.
+    """
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        return
+    try:
+        async_to_sync(announce)(effects, installation)
+    except Exception as error:
+        _silent_until = time.monotonic() + SILENCE
+        logger.warning("a wake-up was lost: %s", type(error).__name__)
 
 
 class Wakeups:

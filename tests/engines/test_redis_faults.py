@@ -13,6 +13,14 @@ from tests.engines.private import Redis
 
 #: Seconds: the product's own repair interval, and what a delivery may take beyond it on a busy machine.
 REPAIR, SLACK = 1.0, 1.0
+#: As a worker does; prints how long it took (s).
+COMMAND = """
+import time, messaging
+begin = time.monotonic()
+for number in range(1, 6):
+    messaging.publish(app="demo", to="{stream}", name="turn", data=number)
+print(time.monotonic() - begin)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,21 @@ async def test_with_redis_standing_still_delivery_is_late_by_the_repair_interval
     wait_until_ready(house, "degraded")
 
     assert longest < 2
+
+
+async def test_a_command_is_not_held_up_by_a_redis_that_stands_still(
+    redis: Redis, house: House, phone: Phone, whole_again: object
+) -> None:
+    socket, _ = await phone.connect()
+    socket.settle = None  # who is asked may be deaf
+    house.servers[0].shell("import messaging")
+    redis.pause()
+
+    took = float(house.servers[0].shell(COMMAND.format(stream=phone.stream)))
+    got = await socket.messages(5)
+
+    assert took < 6  # one waits, for 3 s
+    assert [(one["offset"], one["data"]) for one in got] == [(number, number) for number in range(1, 6)]
 
 
 async def test_a_server_starts_without_redis_and_uses_it_when_it_comes(
