@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from django.core.checks import CheckMessage, run_checks
 from django.db import connection, connections
 
@@ -45,6 +47,18 @@ def one_process(settings: Any) -> Any:
     return settings
 
 
+def manage(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    server = Server(folder, environment={"DATABASE_URL": "", "REDIS_URL": "", **environment})
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=server.variables(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def run_on(vendor: str, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(connections["default"], "vendor", vendor)
 
@@ -61,6 +75,25 @@ def test_nonsense_in_the_environment(settings: Any) -> None:
     assert (message.id, message.is_serious()) == ("meanwhile.E001", True)
     assert message.msg == "MEANWHILE_WINDOW='abc' makes no sense."
     assert message.hint == "Say a number from 1 to 100000."
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:6379", "redis://127.0.0.1:s3cret"])
+def test_a_redis_url_that_makes_no_sense(url: str, tmp_path: Path) -> None:
+    run = manage("check", folder=tmp_path, REDIS_URL=url)
+
+    assert run.returncode != 0
+    assert "(meanwhile.E001) REDIS_URL" in run.stderr
+    assert "s3cret" not in run.stderr
+
+
+def test_the_composition_is_none_to_warn_of(tmp_path: Path) -> None:
+    said = yaml.safe_load((ROOT / "compose.yaml").read_text())["x-meanwhile"]["environment"]
+    environment = {name: re.sub(r"\$\{(\w+):\S([^}]*)\}", r"\2", value) for name, value in said.items()}
+    environment |= {"SECRET_KEY": "k" * 20 + "0123456789" * 5, "BEHIND_HTTPS_PROXY": "1"}
+
+    run = manage("check", "--deploy", "--fail-level", "WARNING", folder=tmp_path, **environment)
+
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("key", ["short", "django-insecure-" + "x" * 50])
@@ -156,16 +189,7 @@ def test_a_server_started_on_nonsense_stops_and_says_which(tmp_path: Path) -> No
 
 
 def test_a_database_url_that_makes_no_sense_never_becomes_sqlite(tmp_path: Path) -> None:
-    server = Server(tmp_path, environment={"DATABASE_URL": "mysql://root:s3cret@127.0.0.1/x"})
-
-    run = subprocess.run(
-        [sys.executable, "manage.py", "migrate"],
-        cwd=ROOT,
-        env=server.variables(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = manage("migrate", folder=tmp_path, DATABASE_URL="mysql://root:s3cret@127.0.0.1/x")
 
     assert run.returncode != 0
     assert "DATABASE_URL makes no sense" in run.stderr
