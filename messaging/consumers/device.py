@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +43,7 @@ class DeviceConsumer(SocketConsumer):
             raise ProtocolError("too_many_frames", "Too many connections of this device replace each other.")
         await self.admit(device.app_id)
         self.device = device
+        self._moving = asyncio.Lock()
         self.token_ends = opened.claims.expires_at + LEEWAY
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -198,32 +199,44 @@ class DeviceConsumer(SocketConsumer):
 
     def _join(self, session: Session, frame: frames.Join) -> None:
         rooms.check_room(frame.stream)
-        self.node.hub.run(self._join_if_allowed(session, frame))
+        self.node.hub.run(self._in_turn(self._join_if_allowed, session, frame))
 
     def _leave(self, session: Session, frame: frames.Leave) -> None:
         rooms.check_room(frame.stream)
+        self.node.hub.run(self._in_turn(self._leave_room, session, frame))
 
-        def left(outcome: None) -> None:
-            self.node.hub.leave(session, frame.stream)
-            self.send(wire.frame("left", frame.id, stream=frame.stream))
-
-        self.node.journal.submit(Leaving(session.device_id, frame.stream), self._answer(frame.id, left))
+    async def _in_turn(
+        self,
+        move: Callable[[Session, Any], Coroutine[Any, Any, None]],
+        session: Session,
+        frame: frames.Join | frames.Leave,
+    ) -> None:
+        """Joins and leaves are taken as they were sent: a leave must not overtake a join whose rights are looked up."""
+        async with self._moving:
+            try:
+                await move(session, frame)
+            except ProtocolError as error:
+                self.link.error(error, frame.id)
 
     async def _join_if_allowed(self, session: Session, frame: frames.Join) -> None:
         """The rights are read anew: they may have changed since the hello."""
         device = await self.node.reader.ask(lambda: Device.objects.filter(pk=session.device_id).first())
+        rooms.check_may_join(device, frame.stream)
 
         def joined(entry: Entry) -> None:
             self.send(wire.frame("joined", frame.id, **entry.as_frame()))
             self.node.hub.join(session, entry)
 
-        try:
-            rooms.check_may_join(device, frame.stream)
-            self.node.journal.submit(
-                Joining(session.app_id, session.device_id, frame.stream), self._answer(frame.id, joined)
-            )
-        except ProtocolError as error:
-            self.link.error(error, frame.id)
+        self.node.journal.submit(
+            Joining(session.app_id, session.device_id, frame.stream), self._answer(frame.id, joined)
+        )
+
+    async def _leave_room(self, session: Session, frame: frames.Leave) -> None:
+        def left(outcome: None) -> None:
+            self.node.hub.leave(session, frame.stream)
+            self.send(wire.frame("left", frame.id, stream=frame.stream))
+
+        self.node.journal.submit(Leaving(session.device_id, frame.stream), self._answer(frame.id, left))
 
     def _refresh(self, session: Session, frame: frames.Refresh) -> None:
         self.node.hub.run(self._take_token(session, frame))

@@ -254,10 +254,11 @@ class Journal:
     def _commit(self, batch: list[Command]) -> None:
         # Joins lock their streams, publishes theirs: in one transaction that is not the order of ids any more, and two
         # processes would wait for each other (PostgreSQL's deadlock detector takes a second to find out).
-        joins = [command for command in batch if isinstance(command.body, Joining)]
-        if joins and len(joins) < len(batch):
-            self._commit(joins)
-            batch = [command for command in batch if not isinstance(command.body, Joining)]
+        joins = sum(isinstance(command.body, Joining) for command in batch)
+        if 0 < joins < len(batch):
+            for part in _joins_apart(batch):
+                self._commit(part)
+            return
         effects = Effects()
         try:
             outcomes = self._attempt(batch, effects)
@@ -338,6 +339,20 @@ class Journal:
             except Exception:
                 # What was committed is found by the next repair round; without this thread nothing would be.
                 logger.exception("what was committed could not be told")
+
+
+def _joins_apart(batch: Sequence[Command]) -> list[list[Command]]:
+    """Joins, and then the rest; but a join that came behind a leave, after it: it may be of the same room."""
+    parts: list[list[Command]] = [[], []]
+    left = False
+    for command in batch:
+        joins = isinstance(command.body, Joining)
+        if joins and left:
+            parts += [[], []]
+            left = False
+        parts[-2 if joins else -1].append(command)
+        left = left or isinstance(command.body, Leaving)
+    return [part for part in parts if part]
 
 
 def _undone(error: Exception) -> bool:

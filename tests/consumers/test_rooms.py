@@ -210,3 +210,24 @@ async def online(socket: Socket, room: str) -> int:
         if frame["stream"] == room and frame["name"] == "room.online":
             count: int = frame["data"]["online"]
             return count
+
+
+async def test_joins_and_leaves_count_in_the_order_in_which_they_were_sent(phone: Phone, game_service: Service) -> None:
+    """An app need not wait for the answers: a page that is left and entered again at once."""
+    rights = {"device": phone.name, "user": phone.user, "rooms": ["room:live-*", phone.room]}
+    await game_service.http.post("/api/v1/devices", json=rights)
+    socket, _ = await phone.connect()
+
+    for _ in range(10):
+        await socket.send("join", id=1, stream="room:live-1")
+        await socket.send("leave", id=2, stream="room:live-1")
+        await socket.send("leave", id=3, stream=phone.room)
+        await socket.send("join", id=4, stream=phone.room)
+    answers = [(await socket.receive())["re"] for _ in range(40)]
+    await game_service.publish("room:live-1", "gift", "not for it")
+    await game_service.publish(phone.room, "gift", "for it")
+    heard = await socket.messages(1)
+
+    assert answers == [1, 2, 3, 4] * 10
+    assert [one["data"] for one in heard] == ["for it"]
+    assert await socket.quiet() == []

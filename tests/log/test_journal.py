@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from apps_registry.models import Device
+from messaging.log import membership
 from messaging.log.answers import Request
 from messaging.log.effects import Effects
-from messaging.log.journal import Command, Finished, Joining, Journal
+from messaging.log.journal import Command, Finished, Joining, Journal, Leaving
 from messaging.log.presence import Lease
 from tests.conftest import World
 
@@ -81,3 +82,15 @@ def test_a_command_that_was_taken_while_the_journal_is_stopped_is_written(writer
     writer.submit(Lease(0, 0), outcomes.append, direct=True)
 
     assert outcomes == [None]
+
+
+def test_who_leaves_a_room_and_joins_it_again_in_one_batch_is_in_it(world: World, phone: Device) -> None:
+    journal = Journal(committed=lambda effects, finished: None, limit=10, batch=10)
+    leave, join = Leaving(phone.pk, "room:lobby"), Joining(world.app.pk, phone.pk, "room:lobby")
+
+    journal._commit([Command(body, None, True) for body in (leave, join)])
+    back = membership.entry_of(phone.pk, "room:lobby")
+    journal._commit([Command(body, None, True) for body in (join, leave, join, leave)])
+
+    assert back
+    assert membership.entry_of(phone.pk, "room:lobby") is None
