@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import meanwhile_client
 import pytest
 
 from tests.consumers.actors import Phone, Service, Witness
@@ -143,3 +144,10 @@ async def game_service(house: House) -> AsyncIterator[Service]:
     service = await Service(house.servers[-1].base, house.key).connect()
     yield service
     await service.close()
+
+
+@pytest.fixture
+async def backend(house: House) -> AsyncIterator[meanwhile_client.Service]:
+    """A service of the Python client."""
+    async with meanwhile_client.Service(house.servers[-1].base, house.key) as service:
+        yield service

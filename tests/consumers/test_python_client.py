@@ -13,60 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
-from meanwhile_client import Device, FileStore, Gap, MeanwhileError, Message, Service, Stopped
+from meanwhile_client import Device, MeanwhileError, Message, Service
 
 from tests.consumers.actors import DEADLINE, Phone
 from tests.consumers.conftest import House
+from tests.consumers.running import Running
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENT = ROOT / "clients/python"
-
-
-@pytest.fixture
-async def backend(house: House) -> AsyncIterator[Service]:
-    async with Service(house.servers[-1].base, house.key) as service:
-        yield service
-
-
-class Running:
-    """A device that runs; what its handlers got."""
-
-    def __init__(self, house: House, phone: Phone, store: Path, **handlers: Any) -> None:
-        self.messages: list[Message] = []
-        self.gaps: list[Gap] = []
-        self.stopped: asyncio.Queue[Stopped] = asyncio.Queue()
-        self._more = asyncio.Condition()
-        self.device = Device(
-            house.base,
-            phone.token,
-            {"turn": self._take, "gift": self._fail, **handlers},
-            on_gap=self._gap,
-            on_stopped=self.stopped.put,
-            store=FileStore(store / "phone.json"),
-        )
-        self.task = asyncio.create_task(self.device.run())
-
-    async def _take(self, message: Message) -> Any:
-        async with self._more:
-            self.messages.append(message)
-            self._more.notify_all()
-        return {"n": message.data}
-
-    async def _fail(self, message: Message) -> None:
-        await self._take(message)
-        raise ValueError("no colour")
-
-    async def _gap(self, gap: Gap) -> None:
-        self.gaps.append(gap)
-
-    async def got(self, count: int) -> list[Any]:
-        async with asyncio.timeout(DEADLINE), self._more:
-            await self._more.wait_for(lambda: len(self.messages) >= count)
-        return [message.data for message in self.messages]
-
-    async def stop(self) -> None:
-        await self.device.close()
-        await self.task
 
 
 async def results(service: Service, phone: Phone, upto: int, after: int) -> list[Any]:
