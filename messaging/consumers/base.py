@@ -86,7 +86,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
             self.link.bye("not_the_protocol", detail=f"Offer {SUBPROTOCOL}.")
             return
         if self.node.draining:
-            self.link.bye("restart", retry_after_ms=1000)
+            self.link.bye("restart", retry_after_ms=node.return_in())
             return
         try:
             async with asyncio.timeout(settings.MEANWHILE_HELLO_TIMEOUT):
@@ -120,6 +120,9 @@ class SocketConsumer(AsyncWebsocketConsumer):
         except Exception:
             logger.exception("a hello could not be answered")
             self._refuse("internal", "")
+        if self.node.draining:
+            # The goodbye came while this hello was being answered, and did not know of it.
+            self.link.bye("restart", retry_after_ms=node.return_in())
         return not self.link.over
 
     def _refuse(self, code: str, detail: str) -> None:

@@ -51,6 +51,7 @@ class Hub:
         self.sessions: dict[int, Session] = {}
         #: Waiting pulls by device.
         self.watching: dict[int, set[asyncio.Event]] = {}
+        self._watches_over = False
         self._journal = journal
         self._reader = reader
         self._ring = ring
@@ -231,6 +232,8 @@ class Hub:
         entries: as they were read when there was nothing to tell. What came since wakes at once, too: a stream that is
         new here is looked at once more, and for the others the repair round is the latest.
         """
+        if self._watches_over:
+            return
         watcher = asyncio.Event()
         streams = self._live(entries)
         self.watching.setdefault(device_id, set()).add(watcher)
@@ -252,11 +255,16 @@ class Hub:
             if not mine:
                 del self.watching[device_id]
 
-    def wake(self, devices: Iterable[int] | None = None) -> None:
-        """Ends the waiting of these devices' pulls; None: of all."""
-        for device in list(self.watching if devices is None else devices):
+    def wake(self, devices: Iterable[int]) -> None:
+        """Ends the waiting of these devices' pulls."""
+        for device in list(devices):
             for watcher in self.watching.get(device, ()):
                 watcher.set()
+
+    def end_watches(self) -> None:
+        """Ends the waiting of all pulls; no other will wait, one that was let in a moment ago included."""
+        self._watches_over = True
+        self.wake(self.watching)
 
     # --- what was committed ------------------------------------------------------------------------------------------
 

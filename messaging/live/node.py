@@ -36,6 +36,11 @@ RENEW = 10.0
 PATIENCE = 3.0
 
 
+def return_in() -> int:
+    """When somebody who is sent away is to come back (ms): not all at once."""
+    return random.randrange(100, 4000)  # noqa: S311 - spreads load
+
+
 class Leaving(Protocol):
     """Whoever can be sent away."""
 
@@ -135,10 +140,10 @@ class Node:
     def goodbye(self) -> None:
         """Sends everybody away, with returns spread over a few seconds; lets nobody in any more."""
         self.draining = True
-        self.hub.wake()
+        self.hub.end_watches()
         links: list[Leaving] = [*(session.link for session in self.hub.sessions.values()), *self.callers]
         for link in links:
-            link.bye("restart", retry_after_ms=random.randrange(100, 4000))  # noqa: S311 - spreads load
+            link.bye("restart", retry_after_ms=return_in())
 
     async def drain(self) -> None:
         """The end of this process: goodbye, and what waits is written."""

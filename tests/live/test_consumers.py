@@ -84,6 +84,36 @@ async def test_a_value_nobody_was_told_of_goes_out_before_a_newer_one(node: Node
     assert [(frame["key"], frame["version"]) for frame in told] == [("oslo", 1), ("berlin", 2)]
 
 
+async def test_whose_hello_is_under_way_at_the_end_of_the_process_is_told_when_to_return(
+    node: Node, world: World, phone: Device
+) -> None:
+    token, _ = issue_token(device=phone, life=60)
+    device = WebsocketCommunicator(application, "/ws/device", subprotocols=["meanwhile.v1.json"])
+    await device.connect()
+
+    await device.send_json_to({"type": "hello", "token": token})
+    node.goodbye()
+    frames = [await device.receive_json_from()]
+    while frames[-1]["type"] != "bye":
+        frames.append(await device.receive_json_from())
+    closed = await device.receive_output()
+    await node.detach()
+
+    assert (frames[-1]["code"], frames[-1]["reconnect"], closed["code"]) == ("restart", True, 4001)
+
+
+async def test_who_comes_at_the_end_of_the_process_is_told_to_return_not_all_at_once(node: Node) -> None:
+    node.goodbye()
+    returns = set()
+    for _ in range(8):
+        device = WebsocketCommunicator(application, "/ws/device", subprotocols=["meanwhile.v1.json"])
+        await device.connect()
+        returns.add((await device.receive_json_from())["retry_after_ms"])
+    await node.detach()
+
+    assert len(returns) > 4
+
+
 async def test_a_consumer_has_no_channel_of_its_own(node: Node, world: World, phone: Device) -> None:
     token, _ = issue_token(device=phone, life=60)
     device, _ = await opened("/ws/device", token=token)

@@ -143,12 +143,14 @@ async def test_news_of_the_device_itself_wake_it_and_no_other(desk: Desk) -> Non
     assert others_did_not
 
 
-async def test_the_end_of_the_process_wakes_all(desk: Desk) -> None:
+async def test_the_end_of_the_process_wakes_all_and_nobody_begins_to_wait(desk: Desk) -> None:
     task = await desk.watching(entry())
 
-    desk.hub.wake()
+    desk.hub.end_watches()
 
     await ended(task)
+    await ended(desk.watch(entry(2)))  # let in a moment before
+    assert desk.hub.streams == {}
 
 
 async def test_another_history_begins_anew(desk: Desk) -> None:
