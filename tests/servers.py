@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from tests.clerk import Clerk
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = ("turn=every", "gift=every", "weather=latest", "chat=transient")
+#: For httpx, which else reads the system's authorities for each client: 20 ms. Over HTTP nothing uses it.
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 #: The engine the suite runs on; "": SQLite.
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
 
@@ -128,7 +131,7 @@ class Server:
         self._wait_until_it_listens()
         return self
 
-    def _wait_until_it_listens(self, seconds: float = 30) -> None:
+    def _wait_until_it_listens(self, seconds: float = 90) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             assert self.process

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from apps_registry import webhooks
@@ -19,22 +18,6 @@ from tests.conftest import World
 HOOKS = "/admin/apps_registry/webhook/"
 LETTERS = "/admin/messaging/webhookdelivery/"
 SECRET = re.compile(r"whsec_[\w+/=]+")
-
-
-@pytest.fixture
-def operator(db: None) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("operator"))
-    return client
-
-
-@pytest.fixture
-def viewer(db: None) -> Client:
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

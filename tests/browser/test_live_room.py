@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.conftest import NEW_KEY
+from tests.browser.conftest import as_make_run, service_of
 from tests.browser.wire import Wire
 from tests.servers import Server, free_port
 from tests.waiting import until
@@ -42,21 +42,14 @@ def wire(port: int) -> Iterator[Wire]:
 def house(tmp_path_factory: pytest.TempPathFactory, port: int, wire: Wire) -> Iterator[Server]:
     """The server as `make run` starts it, which one phone reaches through the wire."""
     origins = f"http://127.0.0.1:{port},{wire.base}"
-    environment = {"MEANWHILE_DEMO": "1", "LOG_LEVEL": "WARNING", "MEANWHILE_ORIGINS": origins}
-    server = Server(tmp_path_factory.mktemp("live-room"), environment=environment, port=port)
-    server.manage("migrate", "-v0")
-    server.manage("setup_demo")
-    server.start()
-    yield server
-    server.stop()
+    with as_make_run(Server(tmp_path_factory.mktemp("live-room"), port=port), MEANWHILE_ORIGINS=origins) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def show(house: Server) -> Iterator[httpx.Client]:
-    """The service that publishes into the room, with a key of its own."""
-    new_key = NEW_KEY.replace('"demo"', '"live-room"').replace('"game"', '"show"').replace('"read"', '"read", "manage"')
-    key = house.manage("shell", "-v0", "-c", new_key).strip().splitlines()[-1]
-    with httpx.Client(base_url=house.base, headers={"Authorization": f"Bearer {key}"}) as client:
+    """The service that publishes into the room."""
+    with service_of(house, "live-room", "show", "publish", "read", "manage") as client:
         yield client
 
 

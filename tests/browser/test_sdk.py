@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.conftest import NEW_KEY
+from tests.browser.conftest import service_of
 from tests.servers import Server
 from tests.waiting import until as wait_until
 
@@ -44,10 +44,8 @@ class Phone:
 
 @pytest.fixture
 def phone(demo: Server) -> Iterator[Phone]:
-    make = NEW_KEY.replace('["publish", "read"]', '["publish", "read", "manage"]')
-    key = demo.manage("shell", "-v0", "-c", make).strip().splitlines()[-1]
     name = f"phone-{uuid.uuid4().hex[:8]}"
-    with httpx.Client(base_url=demo.base, headers={"Authorization": f"Bearer {key}"}) as service:
+    with service_of(demo, "demo", "game", "publish", "read", "manage") as service:
         token = service.post("/api/v1/devices", json={"device": name, "user": name}).json()["token"]
         yield Phone(service, name, token)
 

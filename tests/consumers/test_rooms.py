@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tests.consumers.actors import Phone, Service, Socket, entry, messages
+from tests.consumers.actors import Phone, Service, entry, messages
 from tests.consumers.conftest import House
 
 
@@ -180,36 +180,6 @@ async def test_what_a_room_sheds_is_a_gap_to_its_members(phone: Phone, game_serv
     assert [(f["from"], f["to"], f["reason"]) for f in frames if f["type"] == "gap"] == [(3, 5, "shed")]
     about = await game_service.http.get(f"/api/v1/streams/{phone.room}")
     assert about.json()["shed"] == 3
-
-
-async def test_a_room_knows_how_many_are_there(
-    phone: Phone, new_phone: Callable[..., Awaitable[Phone]], game_service: Service
-) -> None:
-    counting = {"name": "room.online", "delivery": "latest"}
-    await game_service.http.post("/api/v1/types", json=counting)
-    guest = await new_phone()
-    await game_service.http.put(f"/api/v1/streams/{phone.room}/members/{guest.name}")
-
-    try:
-        socket, _ = await phone.connect()
-        alone = await online(socket, phone.room)
-        other, _ = await guest.connect()
-        both = await online(socket, phone.room)
-        await other.close()
-        left = await online(socket, phone.room)
-    finally:
-        await game_service.http.post("/api/v1/types", json={**counting, "delivery": "transient"})
-
-    assert (alone, both, left) == (1, 2, 1)
-
-
-async def online(socket: Socket, room: str) -> int:
-    """The next count of the room."""
-    while True:
-        frame = await socket.expect("latest")
-        if frame["stream"] == room and frame["name"] == "room.online":
-            count: int = frame["data"]["online"]
-            return count
 
 
 async def test_joins_and_leaves_count_in_the_order_in_which_they_were_sent(phone: Phone, game_service: Service) -> None:

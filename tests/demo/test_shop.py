@@ -11,7 +11,7 @@ import httpx
 import pytest
 from meanwhile_client import Device
 
-from tests.servers import ROOT, Server
+from tests.servers import PLAIN, ROOT, Server
 
 PAGE = (ROOT / "docs/how-to/publish-from-django.md").read_text()
 STOCK = "Article(name='bread', stock=5), Article(name='soup', stock=1)"
@@ -42,18 +42,21 @@ class Shop:
 
     async def order(self, *articles: str) -> httpx.Response:
         form = {"customer": "ann", "article": list(articles)}
-        async with httpx.AsyncClient(cookies={"csrftoken": CSRF}, headers={"X-CSRFToken": CSRF}) as browser:
+        async with httpx.AsyncClient(
+            verify=PLAIN, cookies={"csrftoken": CSRF}, headers={"X-CSRFToken": CSRF}
+        ) as browser:
             return await browser.post(f"{self.base}/orders", data=form)
 
     def service(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=f"{self.base}/api/v1", headers={"Authorization": f"Bearer {self.key}"}, timeout=DEADLINE
+            verify=PLAIN,
+            base_url=f"{self.base}/api/v1",
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=DEADLINE,
         )
 
     def orders(self) -> int:
-        return int(
-            self._server.manage("shell", "-v0", "-c", "from shop.models import Order; print(Order.objects.count())")
-        )
+        return int(self._server.shell("from shop.models import Order; print(Order.objects.count())"))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     server = Server(folder, environment={"DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": str(folder)})
     server.provide_database()
     said = [server.manage(*command) for command in commands()]
-    server.manage("shell", "-v0", "-c", f"from shop.models import Article; Article.objects.bulk_create([{STOCK}])")
+    server.shell(f"from shop.models import Article; Article.objects.bulk_create([{STOCK}])")
     yield Shop(server.start(), re.findall(r"mw_\w+", said[-1])[0])
     server.dispose()
 

@@ -138,7 +138,7 @@ async def test_a_notice_taken_at_another_process_silences_the_connection(
 async def test_a_command_publishes_in_its_own_transaction(house: House, phone: Phone) -> None:
     socket, _ = await phone.connect()
 
-    house.servers[0].manage("shell", "-v0", "-c", COMMAND.format(stream=phone.stream))
+    house.servers[0].shell(COMMAND.format(stream=phone.stream))
 
     assert [(one["offset"], one["service"], one["data"]) for one in await socket.messages(1)] == [
         (1, None, "committed")

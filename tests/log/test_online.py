@@ -11,8 +11,9 @@ from django.db import transaction
 from apps_registry.models import Delivery, Device, MessageType
 from messaging.log import membership, online, presence
 from messaging.log.effects import Effects
-from messaging.log.presence import Arrival, Departure, NoticeGiven, Polling
+from messaging.log.presence import NoticeGiven, Polling
 from messaging.models import LatestValue, OnlineDue, Presence, RoomOnline, Stream
+from tests.comings import enter, leave
 from tests.conftest import World
 
 ROOM = "room:lobby"
@@ -22,17 +23,6 @@ LONG_AGO = "2020-01-01 00:00:00"
 @pytest.fixture
 def counting(world: World) -> MessageType:
     return MessageType.objects.create(app=world.app, name="room.online", delivery=Delivery.LATEST)
-
-
-def enter(*devices: Device, state: str = "foreground") -> None:
-    with transaction.atomic():
-        presence.enter([Arrival(device.pk, state, 1, "pull", "node") for device in devices], Effects())
-
-
-def leave(device: Device) -> None:
-    generation = Presence.objects.get(device=device).generation
-    with transaction.atomic():
-        presence.leave([Departure(device.pk, generation)], Effects())
 
 
 def delay_is_over(device: Device) -> None:

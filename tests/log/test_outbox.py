@@ -16,7 +16,7 @@ from apps_registry import webhooks
 from apps_registry.models import Device, Service, Webhook
 from messaging.log import backlog, membership, outbox, presence, retention, sql, whereabouts
 from messaging.log.effects import Effects
-from messaging.log.presence import Arrival, Departure, NoticeGiven
+from messaging.log.presence import Arrival, NoticeGiven
 from messaging.models import (
     FallenBehind,
     Message,
@@ -27,6 +27,7 @@ from messaging.models import (
     WebhookEvent,
     WebhookPresence,
 )
+from tests.comings import enter, leave
 from tests.conftest import World
 
 URL = "https://game.example.com/hook"
@@ -34,16 +35,6 @@ URL = "https://game.example.com/hook"
 
 def webhook(service: Service, *events: str) -> Webhook:
     return webhooks.create(service=service, url=URL, events=events, position=0)
-
-
-def enter(device: Device, state: str = "foreground") -> None:
-    with transaction.atomic():
-        presence.enter([Arrival(device.pk, state, 1, "pull", "node-1")], Effects())
-
-
-def leave(device: Device, generation: int = 1) -> None:
-    with transaction.atomic():
-        presence.leave([Departure(device.pk, generation)], Effects())
 
 
 def told(event: str) -> list[tuple[int, dict[str, Any]]]:
@@ -75,9 +66,9 @@ def test_who_comes_and_goes_a_hundred_times_is_one_row(world: World, phone: Devi
     settings.MEANWHILE_LEAVE_DELAY = 0
     one = webhook(world.game, "presence")
 
-    for generation in range(1, 101):
+    for _ in range(100):
         enter(phone)
-        leave(phone, generation)
+        leave(phone)
         whereabouts.tell_due(Effects())
 
     assert noted() == [(one.pk, phone.pk)]
@@ -126,7 +117,7 @@ def test_a_webhook_that_is_switched_off_notes_nothing_and_makes_up_for_it_when_i
     since = one.disabled_at
     assert since
 
-    enter(tablet, "background")
+    enter(tablet, state="background")
     meanwhile = noted()
     with transaction.atomic():
         webhooks.enable(webhook=one)

@@ -9,12 +9,12 @@ from django.db import transaction
 from pytest_django import Settings
 
 from apps_registry.models import App, Delivery, Device, MessageType
-from messaging.log import online, presence, retention, storage
+from messaging.log import online, retention, storage
 from messaging.log.append import Stored
 from messaging.log.effects import Effects
-from messaging.log.presence import Arrival
 from messaging.models import AppStorage, LatestValue, StorageChange, Stream
 from messaging.protocol.errors import ProtocolError
+from tests.comings import enter
 from tests.conftest import World
 
 MINE = "device:phone"
@@ -218,8 +218,3 @@ def test_a_refused_count_of_who_is_on_line_is_not_taken_for_said(
     online.publish_due(effects)
 
     assert [value.payload for value in effects.values] == ['{"online":2}']
-
-
-def enter(device: Device) -> None:
-    with transaction.atomic():
-        presence.enter([Arrival(device.pk, "foreground", 1, "pull", "node")], Effects())

@@ -11,10 +11,12 @@ from django.db import transaction
 from apps_registry.models import Device
 from messaging.log import backlog, presence, retention, whereabouts
 from messaging.log.effects import Effects
-from messaging.log.presence import Arrival, Departure, NoticeGiven
+from messaging.log.presence import NoticeGiven
 from messaging.models import Stream
 from messaging.protocol.errors import ProtocolError
 from messaging.webhooks import control
+from tests import comings
+from tests.comings import enter
 from tests.webhooks.conftest import Post
 from tests.webhooks.receiver import Receiver
 
@@ -28,14 +30,8 @@ def items(receiver: Receiver) -> list[dict[str, Any]]:
     return found
 
 
-def enter(device: Device, state: str = "foreground") -> None:
-    with transaction.atomic():
-        presence.enter([Arrival(device.pk, state, 1, "pull", "node-1")], Effects())
-
-
-def leave(device: Device, generation: int = 1) -> None:
-    with transaction.atomic():
-        presence.leave([Departure(device.pk, generation)], Effects())
+def leave(device: Device) -> None:
+    comings.leave(device)
     whereabouts.tell_due(Effects())
 
 
@@ -43,7 +39,7 @@ def test_who_came_is_told_once_and_in_one_post(post: Post, receiver: Receiver, t
     webhook = post.webhook(receiver, "presence")
 
     enter(post.phone)
-    enter(tablet, "background")
+    enter(tablet, state="background")
     post.deliver()
     post.deliver()
 
