@@ -20,10 +20,12 @@ from messaging.log.effects import Effects
 from messaging.log.reading import Entry
 from messaging.models import Stream
 from messaging.protocol.errors import ProtocolError
-from tests import wiretap
+from tests import emptying, static_files, wiretap
 from tests import zoo as zoos
 
 wiretap.tap()
+emptying.install()
+static_files.remember()
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import pytest
 from tests.consumers.actors import Frame, Phone, Service, Socket
 from tests.consumers.conftest import House
 from tests.consumers.test_refusals import ends
+from tests.servers import PLAIN
 
 Listen = Callable[..., Awaitable[tuple[Socket, Frame]]]
 
@@ -201,7 +202,7 @@ async def test_another_apps_service_hears_nothing(
     while (await ours.receive())["type"] != "result":
         pass
 
-    async with httpx.AsyncClient(base_url=house.base, headers={"Authorization": f"Bearer {key}"}) as http:
+    async with httpx.AsyncClient(verify=PLAIN, base_url=house.base, headers={"Authorization": f"Bearer {key}"}) as http:
         assert (await http.get("/api/v1/results")).json() == {"items": [], "next": 0}
     assert await socket.quiet() == []
 
@@ -213,7 +214,7 @@ async def test_where_is_the_message_now(phone: Phone, game_service: Service, hou
 
     # The connection is at one of the processes: only that one knows of the push.
     headers = {"Authorization": f"Bearer {house.key}"}
-    services = [httpx.AsyncClient(base_url=server.base, headers=headers) for server in house.servers]
+    services = [httpx.AsyncClient(verify=PLAIN, base_url=server.base, headers=headers) for server in house.servers]
     await game_service.publish(phone.stream)
     found = [await state()]
     socket, _ = await phone.connect(resume="replay")

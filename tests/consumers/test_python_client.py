@@ -18,6 +18,7 @@ from meanwhile_client import Device, MeanwhileError, Message, Service
 from tests.consumers.actors import DEADLINE, Phone
 from tests.consumers.conftest import House
 from tests.consumers.running import Running
+from tests.servers import PLAIN
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENT = ROOT / "clients/python"
@@ -166,7 +167,9 @@ async def test_a_latest_value_and_the_state_of_the_app(
 @pytest.fixture
 async def orders(house: House) -> AsyncIterator[httpx.AsyncClient]:
     """Where a handler fails on an order, the stream waits."""
-    async with httpx.AsyncClient(base_url=house.base, headers={"Authorization": f"Bearer {house.key}"}) as http:
+    async with httpx.AsyncClient(
+        verify=PLAIN, base_url=house.base, headers={"Authorization": f"Bearer {house.key}"}
+    ) as http:
         await http.post("/api/v1/types", json={"name": "order", "delivery": "every", "on_failure": "stop"})
         yield http
 

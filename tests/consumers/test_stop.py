@@ -9,13 +9,16 @@ import pytest
 
 from tests.consumers.actors import Phone, Service
 from tests.consumers.conftest import House
+from tests.servers import PLAIN
 
 FAILED = {"offset": 2, "status": "failed", "code": "TypeError", "detail": "no colour"}
 
 
 @pytest.fixture
 async def backend(house: House) -> Any:
-    async with httpx.AsyncClient(base_url=house.base, headers={"Authorization": f"Bearer {house.key}"}) as http:
+    async with httpx.AsyncClient(
+        verify=PLAIN, base_url=house.base, headers={"Authorization": f"Bearer {house.key}"}
+    ) as http:
         about = {"name": "order", "delivery": "every", "on_failure": "stop"}
         (await http.post("/api/v1/types", json=about)).raise_for_status()
         yield http

@@ -17,7 +17,7 @@ from django.db import connection, connections
 from config.env import Problem
 from tests.engines.conftest import OpenHouse, told
 from tests.engines.private import Postgres
-from tests.servers import ROOT, Server
+from tests.servers import PLAIN, ROOT, Server
 from tests.waiting import until
 
 REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": []}}}
@@ -217,7 +217,7 @@ def test_readiness_notices_another_process_on_the_same_file(tmp_path: Path) -> N
     second = first.beside().start()
     try:
         until(lambda: told(first)[1]["wakeups"].startswith("another process"), "the first notices the second")
-        answer = httpx.get(f"{first.base}/readyz")
+        answer = httpx.get(f"{first.base}/readyz", verify=PLAIN)
         assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     finally:
         first.stop()

@@ -17,7 +17,7 @@ from tests.faults.chronicle import Chronicle
 from tests.faults.history import FeedRead, Heard, Joined, Settled
 from tests.faults.phone import Phone
 from tests.faults.service import Service
-from tests.servers import Server, free_port
+from tests.servers import PLAIN, Server, free_port
 
 T = TypeVar("T")
 MODES = ("pull", "replay", "hold")
@@ -69,7 +69,7 @@ class Installation:
 
     def _client(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self._key}"}
-        return httpx.AsyncClient(base_url=self._server.base, headers=headers, timeout=DEADLINE)
+        return httpx.AsyncClient(verify=PLAIN, base_url=self._server.base, headers=headers, timeout=DEADLINE)
 
     async def _people(self) -> None:
         names = {**{f"phone-{mode}": mode for mode in MODES}, LATE: self.random.choice(MODES)}

@@ -19,6 +19,7 @@ from websockets.exceptions import WebSocketException
 from messaging.protocol.merge_effects import Pull
 from tests.faults.app import App, AppKilled, Frame
 from tests.faults.chronicle import Chronicle
+from tests.servers import PLAIN
 
 PAGE = 7
 #: How often, per frame, the app is killed at each place, goes to the background, posts its results.
@@ -78,7 +79,7 @@ class Phone:
 
     def client(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.AsyncClient(base_url=self.base, headers=headers, timeout=10)
+        return httpx.AsyncClient(verify=PLAIN, base_url=self.base, headers=headers, timeout=10)
 
 
 class _Connection:

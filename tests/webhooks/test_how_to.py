@@ -13,7 +13,7 @@ import pytest
 from apps_registry.models import Webhook
 from messaging.models import DeliveryState, WebhookDelivery
 from messaging.webhooks import control
-from tests.servers import ROOT, free_port
+from tests.servers import PLAIN, ROOT, free_port
 from tests.waiting import until
 from tests.webhooks.conftest import Post
 
@@ -27,7 +27,7 @@ def receiver_of_the_page() -> str:
 
 def answers(port: int) -> bool:
     try:
-        return httpx.post(f"http://127.0.0.1:{port}/").status_code > 0
+        return httpx.post(f"http://127.0.0.1:{port}/", verify=PLAIN).status_code > 0
     except httpx.TransportError:
         return False
 
