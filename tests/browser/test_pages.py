@@ -43,7 +43,8 @@ def live_room(context: BrowserContext, demo: Server) -> Iterator[Page]:
 
 @pytest.mark.parametrize("width", [320, 390, 760, 900, 1280])
 def test_nothing_lies_beyond_the_edge_of_the_screen_also_when_something_went_wrong(page: Page, width: int) -> None:
-    page.get_by_test_id("publish-gift").click()
+    with page.expect_response("**/publish"):
+        page.get_by_test_id("publish-gift").click()
     break_publishes(page)
     page.get_by_test_id("publish-walk").click()
     expect(page.get_by_role("alert")).to_be_visible()
