@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -308,11 +309,47 @@ def test_demo_traffic_publishes_at_a_rate_and_revokes_its_key(house: House, phon
         "demo-traffic", "--address", house.base, "--to", phone.stream, "--rate", "1000", "--count", "20"
     )
 
-    assert said == "20 messages published.\n"
+    assert said.endswith("\n20 messages published.\n")
     stream = f"Stream.objects.get(name='{phone.stream}')"
     # Every type of the app in turn; some are `latest` or transient.
     assert 5 <= int(house._shell(f"from messaging.models import Stream; print({stream}.head)")) < 20
     assert house._shell(keys) == before
+
+
+def traffic(house: House, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "manage.py", "demo-traffic", *options]
+    variables = house.servers[0].variables()
+    return subprocess.Popen(
+        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+
+
+def test_demo_traffic_ends_by_ctrl_c_and_says_how_much_it_was(house: House, phone: Phone) -> None:
+    running = traffic(house, "--address", house.base, "--to", phone.stream, "--rate", "200")
+    assert running.stdout
+    first = running.stdout.readline()
+
+    running.send_signal(signal.SIGINT)
+    said, errors = running.communicate(timeout=DEADLINE)
+
+    assert first == f"200 messages a second to {phone.stream}. Ctrl-C ends it.\n"
+    assert re.fullmatch(r"\d+ messages published\.\n", said)
+    assert "Traceback" not in errors
+    assert running.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(("--address", "http://127.0.0.1:1"), "connection_lost"), (("--to", "nonsense"), "unknown_stream")],
+)
+def test_demo_traffic_says_in_a_line_what_is_wrong(house: House, options: tuple[str, str], told: str) -> None:
+    running = traffic(house, "--address", house.base, "--count", "3", *options)
+
+    _, errors = running.communicate(timeout=DEADLINE)
+
+    assert told in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert running.returncode == 1
 
 
 async def test_a_failing_handler_of_what_has_no_results_does_not_end_the_device(

@@ -7,6 +7,7 @@ import itertools
 import random
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -46,28 +47,46 @@ class Command(BaseCommand):
             key, text = create_key(service=service, scopes=[Scope.PUBLISH])
         except TooManyKeys as error:
             raise CommandError(f"{service}: {error}") from None
+        streams = options["to"] or [ROOM]
+        sent = Sent()
         try:
-            sent = asyncio.run(traffic(text, names, options))
-        except KeyboardInterrupt:
-            return
-        except MeanwhileError as error:
-            raise CommandError(f"{options['address']}: {error}") from None
+            self.stdout.write(f"{options['rate']:g} messages a second to {', '.join(streams)}. Ctrl-C ends it.")
+            self.stdout.flush()
+            asyncio.run(traffic(text, names, streams, options, sent))
+        except* KeyboardInterrupt:
+            pass
+        except* MeanwhileError as errors:
+            raise CommandError(f"{options['address']}: {first(errors)}") from None
         finally:
             revoke_key(key=key)
-        self.stdout.write(f"{sent} messages published.")
+            self.stdout.write(f"{sent.answered} messages published.")
 
 
-async def traffic(key: str, names: list[str], options: dict[str, Any]) -> int:
-    """Publishes at the rate, whatever the answers take; → how many."""
-    streams = options["to"] or [ROOM]
+@dataclass
+class Sent:
+    #: Messages that are on disk.
+    answered: int = 0
+
+
+def first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    """Of several that failed for one reason."""
+    error: Any = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def traffic(key: str, names: list[str], streams: list[str], options: dict[str, Any], sent: Sent) -> None:
+    """Publishes at the rate, whatever the answers take."""
     numbers = range(options["count"]) if options["count"] else itertools.count()
     begin = time.monotonic()
-    sent = 0
+
+    async def publish(service: Client, number: int) -> None:
+        data = {"n": number, "from": "demo-traffic", "degrees": random.randrange(-10, 35)}  # noqa: S311 - weather
+        await service.publish(streams[number % len(streams)], names[number % len(names)], data)
+        sent.answered += 1
+
     async with Client(options["address"], key) as service, asyncio.TaskGroup() as under_way:
         for number in numbers:
             await asyncio.sleep(max(begin + number / options["rate"] - time.monotonic(), 0))
-            data = {"n": number, "from": "demo-traffic", "degrees": random.randrange(-10, 35)}  # noqa: S311 - weather
-            publishing = service.publish(streams[number % len(streams)], names[number % len(names)], data)
-            under_way.create_task(publishing)
-            sent += 1
-    return sent
+            under_way.create_task(publish(service, number))
