@@ -401,11 +401,57 @@ test("nothing is heard: ping, then give up and connect anew", async () => {
   assert.equal(phone.inspect().generation, 2);
 });
 
-test("a pull that is not answered in 8 s is given up, and asked for again", async () => {
+test("a pull in a dead connection is asked for again beside it, after 3 s", async () => {
   const server = new FakeServer(PHONE);
   for (const turn of [1, 2, 3]) server.publish(PHONE, turn);
   let asked = 0;
   server.onPending = (url, signal) => ((asked += 1) === 1 ? silence(signal) : null);
+  const { phone, clock, seen } = aPhone(server);
+  await phone.start();
+
+  await clock.pass(2_900);
+  assert.deepEqual(offsets(seen.messages), []);
+  await clock.pass(200);
+
+  assert.deepEqual(offsets(seen.messages), [1, 2, 3]);
+});
+
+test("a server with too much to do refuses the second try: the first is answered all the same", async () => {
+  const server = new FakeServer(PHONE);
+  server.publish(PHONE, 1);
+  let asked = 0;
+  const { phone, clock, seen } = aPhone(server);
+  server.onPending = async (url) => {
+    if ((asked += 1) > 1) return problem(503, "overloaded", {}, { "Retry-After": "1" });
+    await new Promise((resolve) => clock.setTimeout(resolve, 5_000));
+    return server.pending(url.searchParams);
+  };
+  await phone.start();
+
+  await clock.pass(5_500);
+
+  assert.deepEqual(offsets(seen.messages), [1]);
+  assert.deepEqual(seen.events.filter(({ kind }) => kind === "delayed"), []);
+});
+
+test("four dead connections in the pool cost 12 s, not 32", async () => {
+  const server = new FakeServer(PHONE);
+  server.publish(PHONE, 1);
+  let asked = 0;
+  server.onPending = (url, signal) => ((asked += 1) <= 4 ? silence(signal) : null);
+  const { phone, clock, seen } = aPhone(server);
+  await phone.start();
+
+  await clock.pass(12_000);
+
+  assert.deepEqual(offsets(seen.messages), [1]);
+});
+
+test("a pull that is not answered in 8 s is given up, and asked for again", async () => {
+  const server = new FakeServer(PHONE);
+  for (const turn of [1, 2, 3]) server.publish(PHONE, turn);
+  let asked = 0;
+  server.onPending = (url, signal) => ((asked += 1) <= 3 ? silence(signal) : null);
   const { phone, clock, seen } = aPhone(server);
   await phone.start();
 

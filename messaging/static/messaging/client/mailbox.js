@@ -3,7 +3,7 @@
  * next, the newest of each stream. What fails for now is sent again.
  */
 import { Backoff } from "./backoff.js";
-import { patiently, sleep } from "./signals.js";
+import { TRIES, patiently, sleep } from "./signals.js";
 
 export class Mailbox {
   #api;
@@ -52,9 +52,9 @@ export class Mailbox {
     this.#posting = false;
   }
 
-  /** What is not answered is sent again: all of it is cumulative. */
+  /** What is not answered is sent again, also beside: all of it is cumulative. */
   #send(path, body) {
-    return patiently({ clock: this.#clock, signal: this.#signal }, (...patience) => this.#api.post(path, body, ...patience));
+    return patiently({ clock: this.#clock, signal: this.#signal, tries: TRIES }, (...patience) => this.#api.post(path, body, ...patience));
   }
 
   async #postResults(frames) {

@@ -7,7 +7,7 @@ import { MeanwhileError } from "./codes.js";
 import { Mailbox, spread } from "./mailbox.js";
 import { Polled } from "./polled.js";
 import { PAGE } from "./pull.js";
-import { patiently, sleep, unless, within } from "./signals.js";
+import { TRIES, patiently, sleep, unless, within } from "./signals.js";
 
 /** Seconds a pull waits for news. */
 export const WAIT = 25;
@@ -119,7 +119,7 @@ class Line {
     await this.#alone(async () => {
       let entry;
       try {
-        entry = await this.#request((...patience) => this.#api.membership(method, stream, ...patience), signal);
+        entry = await this.#request((...patience) => this.#api.membership(method, stream, ...patience), signal, { tries: 1 });
       } catch (error) {
         if (!(error instanceof MeanwhileError) || OF_CONNECTION.has(error.code)) throw error;
         const { code, title, detail, temporary } = error;
@@ -201,7 +201,7 @@ class Line {
   }
 
   async #page(asked, signal, all) {
-    const page = await this.#request((...patience) => this.#api.pending(asked, ...patience), signal, asked.wait);
+    const page = await this.#request((...patience) => this.#api.pending(asked, ...patience), signal, { wait: asked.wait });
     if (signal.aborted) return page;
     for (const frame of this.#polled.page(page, all)) this.#say(frame);
     this.#say({ type: "pong" });
@@ -231,8 +231,10 @@ class Line {
 
   // --- requests ---
 
-  /** A request without an answer is given up, and counts as a lost connection. */
-  #request(ask, signal, wait = 0) { return patiently({ clock: this.#clock, signal, wait: wait * 1000 }, ask); }
+  /** A request without an answer is given up, and counts as a lost connection. One that waits is not made twice. */
+  #request(ask, signal, { wait = 0, tries = wait ? 1 : TRIES } = {}) {
+    return patiently({ clock: this.#clock, signal, wait: wait * 1000, tries }, ask);
+  }
 
   async #try(action) {
     const { signal } = this.#over;

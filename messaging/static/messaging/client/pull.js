@@ -3,7 +3,7 @@
  * until it comes, the server says that it never will, or nobody wants it any more.
  */
 import { Backoff } from "./backoff.js";
-import { patiently, sleep, unless } from "./signals.js";
+import { TRIES, patiently, sleep, unless } from "./signals.js";
 
 export const PAGE = 500;
 /** How often in a row a stream may be told that its position is gone. More is a fault, and no reason to ask for ever. */
@@ -97,7 +97,7 @@ export class Puller {
   /** A request without an answer is given up, and counts as failed. */
   async #ask(query, signal) {
     try {
-      return { body: await patiently({ clock: this.#clock, signal }, (...patience) => this.#api.pending(query, ...patience)) };
+      return { body: await patiently({ clock: this.#clock, signal, tries: TRIES }, (...patience) => this.#api.pending(query, ...patience)) };
     } catch (error) {
       return { error };
     }

@@ -126,7 +126,7 @@ export class Api {
 
   async #answer(path, request, token, begun) {
     const response = await this.#request(path, request, token);
-    begun?.();
+    if (!forNow(response)) begun?.(); // else the same asked earlier, or beside it, may still be answered
     if (response.ok) return response.status === 204 ? null : await response.json();
     throw await refusal(response);
   }
@@ -141,10 +141,13 @@ function posting(body) {
   return { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
 }
 
+/** Refused, and another time perhaps not. */
+const forNow = ({ status }) => status >= 500 || status === 408 || status === 429;
+
 /** @returns {Promise<MeanwhileError & {retryAfter: number|null, problem: object}>} */
 async function refusal(response) {
   const problem = await response.json().catch(() => ({}));
-  const temporary = problem.temporary ?? (response.status >= 500 || response.status === 408 || response.status === 429);
+  const temporary = problem.temporary ?? forNow(response);
   const error = new MeanwhileError(problem.code ?? `http_${response.status}`, { ...problem, temporary });
   const after = Number(response.headers.get("Retry-After") ?? NaN);
   return Object.assign(error, { problem, retryAfter: Number.isFinite(after) ? after * 1000 : null });
