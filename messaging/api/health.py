@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 
+from apps_registry.command import waiting_migrations
 from messaging.api.edge import answer
 from messaging.api.problems import only_looked_at
 from messaging.live import node
@@ -17,6 +18,8 @@ from messaging.protocol.errors import ProtocolError
 
 #: Seconds the writer has to answer.
 PATIENCE = 3
+
+_migrated = False
 
 
 @only_looked_at
@@ -52,7 +55,14 @@ def _said(check: Callable[[], str]) -> Callable[[], str]:
 @_said
 def _database() -> str:
     sql.run("SELECT 1")
-    return "ok"
+    return "not migrated: manage.py migrate" if _migrations_wait() else "ok"
+
+
+def _migrations_wait() -> bool:
+    """Asked until it was answered with no, once: a running server's own migrations do not grow."""
+    global _migrated
+    _migrated = _migrated or not waiting_migrations()
+    return not _migrated
 
 
 @_said

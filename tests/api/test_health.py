@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from apps_registry import webhooks
@@ -45,6 +46,20 @@ def test_it_is_not_ready_without_the_database(node: Node, monkeypatch: pytest.Mo
     monkeypatch.setattr(health.sql, "run", gone)
 
     not_ready(database="OperationalError", durability="OperationalError")
+
+
+def test_it_is_not_ready_while_migrations_wait_and_says_what_to_do(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_migrated", False)
+    recorder = MigrationRecorder(connection)
+    newest = recorder.migration_qs.filter(app="messaging").latest("pk").name
+
+    recorder.record_unapplied("messaging", newest)
+    try:
+        not_ready(database="not migrated: manage.py migrate")
+    finally:
+        recorder.record_applied("messaging", newest)
+
+    assert Client().get("/readyz").json()["checks"]["database"] == "ok"
 
 
 def test_it_is_not_ready_when_the_writer_is_full(node: Node) -> None:

@@ -84,6 +84,20 @@ def test_without_its_virtual_environment_manage_py_says_which_python_to_take() -
 
 
 @pytest.mark.parametrize(
+    "command",
+    ["create_app x", "clean", "rotate_epoch --yes", "demo-traffic", "deliver_webhooks --once", "serve 127.0.0.1:0"],
+)
+def test_who_forgot_to_migrate_is_told_so(tmp_path: Path, command: str) -> None:
+    environment = {**os.environ, "VAR_DIR": str(tmp_path), "DATABASE_URL": "", "REDIS_URL": ""}
+    asked = [sys.executable, "manage.py", *command.split()]
+
+    done = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert re.fullmatch(r"CommandError: \d+ migrations wait for this database. First: manage.py migrate\n", done.stderr)
+
+
+@pytest.mark.parametrize(
     "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
 )
 def test_every_link_between_the_documents_leads_to_a_page_and_a_heading(page: Path) -> None:

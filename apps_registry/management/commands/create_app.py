@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from apps_registry.command import DatabaseCommand
 from apps_registry.services import NewApp, create_app
 
 FRIENDLY = """\
@@ -35,7 +36,7 @@ It has no message types yet: add some in the admin before you publish.
 """
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Create an app with its message types, and a service with an API key of all scopes."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from apps_registry.command import DatabaseCommand
 from messaging.live import node
 from messaging.log import backlog, retention
 from messaging.log.effects import Effects
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Removes what every subscriber has processed (after the grace), what has expired, and what is too much."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from apps_registry.command import DatabaseCommand
 from messaging.webhooks.worker import Worker
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Delivers to webhooks until it gets SIGTERM or Ctrl-C; then ends after the attempts under way."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from apps_registry.command import DatabaseCommand
 from apps_registry.errors import TooManyKeys
 from apps_registry.models import MessageType, Scope, Service
 from apps_registry.services import create_key, revoke_key
@@ -24,7 +25,7 @@ from meanwhile_client import MeanwhileError
 from meanwhile_client import Service as Client
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Publishes demo traffic to a running server: every message type of the app in turn, at a steady rate."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
+from apps_registry.command import DatabaseCommand
 from messaging.log import lineage
 from messaging.models import Stream
 
@@ -14,7 +15,7 @@ ABOUT = """{streams} streams get a new epoch. Their devices hear `reset`: they d
 everything after the server's cursor, some of it a second time. Running servers notice within the repair interval."""
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "After a restore in place: gives every stream a new epoch, so that no position of before counts."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from apps_registry.command import DatabaseCommand
 from messaging.live import node
 
 #: Seconds a thread may keep the interpreter while another wants it. The default (5 ms) is what a commit waits for the
@@ -29,7 +30,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Runs the server on HOST:PORT, by default 127.0.0.1:8000."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
