@@ -89,7 +89,7 @@ class OneHopHandler(ASGIHandler):
         if self._polls >= settings.MEANWHILE_POLLS:
             raise ProtocolError("overloaded")
         self._polls += 1
-        news = asyncio.ensure_future(node.current().hub.watch(asked.device_id, asked.entries, asked.seconds))
+        news = asyncio.ensure_future(_news(asked))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({news, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,6 +123,10 @@ def _wait_less_for_locks() -> None:
     if connection.vendor == "sqlite":
         options = {**connection.settings_dict["OPTIONS"], "timeout": LOCKED}
         connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
+
+
+async def _news(asked: Waiting) -> None:
+    await node.current().hub.watch(asked.device_id, asked.entries, asked.seconds, everything=asked.everything)
 
 
 async def _left(receive: Any) -> None:

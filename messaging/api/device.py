@@ -79,7 +79,8 @@ class Pending(DeviceView):
         headers = {"Link": f'<{request.path}?limit={asked.limit}&cursor={page.next}>; rel="next"'} if page.next else {}
         response = text_answer(page.text, headers=headers)
         if may_wait and seconds and page.nothing and not closing:
-            waiting.leave(response, waiting.Waiting(device.pk, page.entries, seconds))
+            everything = not asked.stream
+            waiting.leave(response, waiting.Waiting(device.pk, page.entries, seconds, everything))
         return response
 
 

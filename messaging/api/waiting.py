@@ -14,11 +14,15 @@ _LEFT = "meanwhile_waiting"
 
 
 class Waiting(NamedTuple):
-    """Whose pull waits for news of which streams, and how long (s). The response beside it tells of nothing."""
+    """Whose pull waits for news of which streams, and how long (s). The response beside it tells of nothing.
+
+    everything: it asks for all streams that the device has.
+    """
 
     device_id: int
     entries: list[Entry]
     seconds: int
+    everything: bool
 
 
 def leave(response: HttpResponse, waiting: Waiting) -> None:

@@ -49,8 +49,8 @@ class Hub:
         """opened, left: told when the first who wants to hear of a stream comes and the last one goes (wake-ups)."""
         self.streams: dict[int, LiveStream] = {}
         self.sessions: dict[int, Session] = {}
-        #: Waiting pulls by device.
-        self.watching: dict[int, set[asyncio.Event]] = {}
+        #: Waiting pulls by device, and what subscriptions (number, sum of the ids) those believe in that ask for all.
+        self.watching: dict[int, dict[asyncio.Event, tuple[int, int] | None]] = {}
         self._watches_over = False
         self._journal = journal
         self._reader = reader
@@ -226,9 +226,10 @@ class Hub:
 
     # --- waiting pulls -----------------------------------------------------------------------------------------------
 
-    async def watch(self, device_id: int, entries: list[Entry], seconds: float) -> None:
+    async def watch(self, device_id: int, entries: list[Entry], seconds: float, *, everything: bool = True) -> None:
         """Returns when something came for one of these streams, or for the device itself, or after so many seconds.
 
+        everything: these are all that the device has.
         entries: as they were read when there was nothing to tell. What came since wakes at once, too: a stream that is
         new here is looked at once more, and for the others the repair round is the latest.
         """
@@ -236,7 +237,8 @@ class Hub:
             return
         watcher = asyncio.Event()
         streams = self._live(entries)
-        self.watching.setdefault(device_id, set()).add(watcher)
+        subscriptions = (len(entries), sum(entry.subscription_id for entry in entries))
+        self.watching.setdefault(device_id, {})[watcher] = subscriptions if everything else None
         for stream, entry in zip(streams, entries, strict=True):
             stream.watchers.add(watcher)
             if stream.head > entry.head or stream.version > entry.version or stream.closed != entry.closed:
@@ -251,7 +253,7 @@ class Hub:
                 stream.watchers.discard(watcher)
                 self._drop_if_unwanted(stream)
             mine = self.watching[device_id]
-            mine.discard(watcher)
+            mine.pop(watcher, None)
             if not mine:
                 del self.watching[device_id]
 

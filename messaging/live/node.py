@@ -244,6 +244,7 @@ class Node:
         await self.reader.ask(self._same_history)
         await repair.streams(self.hub, self.reader)
         await repair.devices(self.hub, self.reader)
+        await repair.pulls(self.hub, self.reader)
         await repair.keys(self.callers, self.reader)
         if self.connections.common:
             await self.reader.ask(self.connections.settle)

@@ -165,6 +165,18 @@ async def devices(hub: Hub, reader: Reader, only: Collection[int] | None = None)
             await _memberships(hub, reader, moved)
 
 
+async def pulls(hub: Hub, reader: Reader) -> None:
+    """Wakes the waiting pulls of devices that were put into streams, or taken out, since these were read."""
+    waiting = [device for device, pulls in hub.watching.items() if any(pulls.values())]
+    for start in range(0, len(waiting), CHUNK):
+        chunk = waiting[start : start + CHUNK]
+        found = await reader.ask(lambda chunk=chunk: reading.subscriptions(chunk))  # type: ignore[misc]
+        for device, subscriptions in found.items():
+            for watcher, believed in hub.watching.get(device, {}).items():
+                if believed is not None and believed != subscriptions:
+                    watcher.set()
+
+
 async def _memberships(hub: Hub, reader: Reader, sessions: Collection[Session]) -> None:
     """A service put devices into rooms or took them out: the open connections follow."""
     before = {session: session.departures for session in sessions}

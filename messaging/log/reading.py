@@ -62,6 +62,17 @@ def entries(devices: Collection[int]) -> dict[int, list[Entry]]:
     return found
 
 
+def subscriptions(devices: Collection[int]) -> dict[int, tuple[int, int]]:
+    """How many subscriptions each device has, and the sum of their ids: another sum, other streams. One query."""
+    source = sql.rows("r", id="bigint")
+    rows = sql.run(
+        f"SELECT r.id, count(u.id), CAST(coalesce(sum(u.id), 0) AS bigint) FROM {source}"
+        " LEFT JOIN messaging_subscription u ON u.device_id = r.id GROUP BY r.id",
+        sql.packed((device,) for device in devices),
+    )
+    return {device: (count, total) for device, count, total in rows}
+
+
 class Range(Struct):
     """Part of a stream, complete up to `upto`: every offset of (after, upto] is an item or in a hole."""
 

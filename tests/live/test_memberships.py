@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from config.asgi import application
 from messaging.live import repair
 from messaging.live.node import Node
 from messaging.log import membership
+from messaging.log.membership import entry_of
+from messaging.log.reading import entries
 from tests.conftest import World
 
 ROOM = "room:lobby"
@@ -73,3 +76,26 @@ async def test_out_and_in_is_found_when_no_wake_up_tells_of_it(
 
     assert await told(connected, 2) == [("left", ROOM), ("joined", to)]
     assert node.hub.sessions[phone.pk].ways[to].subscription_id != before.subscription_id
+
+
+async def test_a_waiting_pull_is_woken_when_no_wake_up_tells_of_a_room(node: Node, world: World, phone: Device) -> None:
+    everything, alone = await node.reader.ask(
+        lambda: [entries([phone.pk])[phone.pk], [entry_of(phone.pk, "device:phone")]]
+    )
+    waiting = [
+        asyncio.create_task(node.hub.watch(phone.pk, everything, 30)),
+        asyncio.create_task(node.hub.watch(phone.pk, alone, 30, everything=False)),
+    ]
+    await asyncio.wait(waiting, timeout=0)
+
+    await repair.pulls(node.hub, node.reader)
+    await asyncio.wait(waiting, timeout=0)
+    woken_by_nothing = [task.done() for task in waiting]
+    await node.reader.ask(lambda: move(world, phone, to="room:arena"))
+    await repair.pulls(node.hub, node.reader)
+    done, _ = await asyncio.wait(waiting, timeout=2, return_when=asyncio.FIRST_COMPLETED)
+
+    assert woken_by_nothing == [False, False]
+    assert done == {waiting[0]}
+    node.hub.end_watches()
+    await asyncio.gather(*waiting)
