@@ -61,7 +61,10 @@ def _database() -> Iterable[str]:
     yield _one("meanwhile_stored_bytes", "gauge", "Bytes of messages and values, all apps.", bytes_stored)
     full = AppStorage.objects.full().count()
     yield _one("meanwhile_apps_full", "gauge", "Apps that have stored 99 % of what they may, or more.", full)
-    states = dict(sql.run("SELECT state, count(*) FROM messaging_presence GROUP BY state"))
+    states = dict(sql.run("SELECT state, count(*) FROM messaging_presence WHERE state <> 'offline' GROUP BY state"))
+    # As the admin and the API count: who has never come is offline, too, and has no presence.
+    (devices,) = _row("SELECT count(*) FROM apps_registry_device")
+    states[PresenceState.OFFLINE.value] = devices - sum(states.values())
     yield _family(
         "meanwhile_devices",
         "gauge",

@@ -147,6 +147,7 @@ def test_the_numbers_say_what_is_waiting(
         "meanwhile_subscriptions_behind": "3",
         "meanwhile_subscriptions_above_soft_limit": "1",
         "meanwhile_subscriptions_stopped": "1",
+        'meanwhile_devices{state="offline"}': "2",
         "meanwhile_service_sockets": "0",
         "meanwhile_streams": "4",
         "meanwhile_log_span_messages": "4",
