@@ -35,14 +35,16 @@ class MessageState(ServiceView):
         # Who joined later was never meant to have it.
         meant = Subscription.objects.filter(stream=row, joined_offset__lt=offset).select_related("device", "stream")
         meant = meant.annotate(result=_result(row, offset))
+        message = _message(row, offset)
+        stored_at = message["published_at"] if message else None
         return paging.page(
             request,
             meant,
-            lambda found: _told(found, offset),
+            lambda found: _told(found, offset, stored_at),
             by="device__name",
             stream=row.name,
             offset=offset,
-            message=_message(row, offset),
+            message=message,
         )
 
 
@@ -76,21 +78,26 @@ def _message(stream: Stream, offset: int) -> dict[str, Any] | None:
     }
 
 
-def _told(rows: Sequence[Subscription], offset: int) -> list[dict[str, Any]]:
+def _told(rows: Sequence[Subscription], offset: int, stored_at: str | None) -> list[dict[str, Any]]:
     wanted = [row.result for row in rows]  # type: ignore[attr-defined]
     results = Result.objects.in_bulk([id for id in wanted if id is not None])
-    return [_device(row, offset, results.get(id)) for row, id in zip(rows, wanted, strict=True)]
+    return [_device(row, offset, results.get(id), stored_at) for row, id in zip(rows, wanted, strict=True)]
 
 
-def _device(row: Subscription, offset: int, result: Result | None) -> dict[str, Any]:
-    """`processed` is said of what the app handled, not of what failed or was lost (P4)."""
+def _device(row: Subscription, offset: int, result: Result | None, stored_at: str | None) -> dict[str, Any]:
+    """`processed` is said of what the app handled, not of what failed or was lost (P4).
+
+    LIMIT: when it was pushed or received is not kept: a moment per device and message would be a write each.
+    """
+    state = result.status if result else _on_the_way(row, offset)
+    at = telling.moment(result.reported_at) if result else stored_at if state == "stored" else None
     told = {"status": result.status, "code": result.code, "detail": result.detail} if result else {}
     handled = result is None or result.status == "processed"
     stopped = {"stopped": True} if row.stopped_at == offset else {}
     return {
         "device": row.device.name,
-        "state": result.status if result else _on_the_way(row, offset),
-        "at": telling.moment(result.reported_at) if result else None,
+        "state": state,
+        "at": at,
         "received": row.received >= offset,
         "processed": row.processed >= offset and handled,
         **told,

@@ -52,6 +52,8 @@ def test_each_member_stands_where_it_is(game_api: Caller, world: World, phone_ap
     ]
     about = answer.json()["message"]
     assert (about["name"], about["service"], about["id"]) == ("turn", "game", "m-1")
+    reported = telling.moment(Result.objects.get(status="failed").reported_at)
+    assert [item["at"] for item in answer.json()["items"]] == [reported, None, about["published_at"]]
     assert states(game_api.get(f"{LOBBY}/2"))[0] == {
         "device": "phone",
         "state": "processed",
@@ -63,14 +65,17 @@ def test_each_member_stands_where_it_is(game_api: Caller, world: World, phone_ap
     }
 
 
-def test_a_result_says_when_it_was_reported(game_api: Caller, world: World, phone_api: Caller) -> None:
+def test_a_result_says_when_it_was_reported_and_a_stored_message_when_it_was_published(
+    game_api: Caller, world: World, phone_api: Caller
+) -> None:
     world.publish("room:lobby")
     phone_api.post("/api/v1/results", {"stream": "room:lobby", "upto": 1})
 
-    phone, tablet = game_api.get(f"{LOBBY}/1").json()["items"]
+    answer = game_api.get(f"{LOBBY}/1").json()
 
+    phone, tablet = answer["items"]
     assert phone["at"] == telling.moment(Result.objects.get().reported_at)
-    assert tablet["at"] is None
+    assert tablet["at"] == answer["message"]["published_at"]
 
 
 def test_the_result_is_found_where_several_services_hear(game_api: Caller, world: World, phone_api: Caller) -> None:
