@@ -17,7 +17,7 @@ from apps_registry.authentication import ServiceAuthentication, has_scope
 from apps_registry.models import App, Device, Scope, ServiceKey
 from messaging.live import node
 from messaging.live.limits import Rule, Verdict, rule
-from messaging.log.journal import Outcome
+from messaging.log.verbs import Outcome
 from messaging.protocol import wire
 from messaging.protocol.errors import ProtocolError
 

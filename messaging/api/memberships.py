@@ -12,8 +12,8 @@ from messaging.api.edge import answer, device_of
 from messaging.api.schema import FOR_DEVICES, described
 from messaging.live import node
 from messaging.log.effects import Effects, Left
-from messaging.log.journal import Joining, Leaving
 from messaging.log.reading import Entry
+from messaging.log.verbs import Joining, Leaving
 
 
 class Membership(DeviceView):

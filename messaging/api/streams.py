@@ -19,8 +19,8 @@ from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, d
 from messaging.live import node
 from messaging.log import membership, retention
 from messaging.log.effects import Effects, Left
-from messaging.log.journal import Joining, Leaving
 from messaging.log.reading import Entry
+from messaging.log.verbs import Joining, Leaving
 from messaging.models import Stream, StreamKind
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.names import stream_kind

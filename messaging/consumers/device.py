@@ -15,9 +15,9 @@ from messaging import rooms
 from messaging.consumers.base import SocketConsumer
 from messaging.live.session import Session
 from messaging.log.cursors import Receipt, Report, Saved
-from messaging.log.journal import Joining, Leaving
 from messaging.log.presence import Arrival, Here, NoticeGiven
 from messaging.log.reading import Entry
+from messaging.log.verbs import Joining, Leaving
 from messaging.protocol import frames, rules, wire
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.reports import special_offsets

@@ -13,120 +13,20 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from msgspec import Struct
 
 from messaging import failpoints
-from messaging.log import answers, cursors, lineage, membership, presence, returns, sql, storage
+from messaging.log import lineage, sql, verbs
 from messaging.log.effects import Effects
-from messaging.log.reading import Entry
+from messaging.log.verbs import Joining, Leaving, Outcome
 from messaging.protocol.errors import ProtocolError
 
 logger = logging.getLogger("meanwhile.journal")
 
-Outcome = Any
 Done = Callable[[Outcome], None]
-
-
-class Joining(Struct):
-    """A device goes into a room. `history`: what a newcomer gets of the past."""
-
-    app_id: int
-    device_id: int
-    stream: str
-    history: membership.History | None = None
-
-
-class Leaving(Struct):
-    """A device goes out of a room."""
-
-    device_id: int
-    stream: str
-
-
-def _join(joining: Sequence[Joining], effects: Effects) -> list[Entry | None]:
-    for history in dict.fromkeys(one.history for one in joining):
-        membership.subscribe([(j.app_id, j.device_id, j.stream) for j in joining if j.history == history], history)
-    return [membership.entry_of(j.device_id, j.stream) for j in joining]
-
-
-def _unsubscribe(leaving: Sequence[Leaving], effects: Effects) -> list[None]:
-    membership.unsubscribe({(one.device_id, one.stream) for one in leaving})
-    return [None] * len(leaving)
-
-
-def _leave(departures: Sequence[presence.Departure], effects: Effects) -> list[None]:
-    presence.leave(departures, effects)
-    return [None] * len(departures)
-
-
-def _add_up(rounds: Sequence[storage.AddUp], effects: Effects) -> list[None]:
-    storage.add_up()
-    return [None] * len(rounds)
-
-
-def _quiet(function: Callable[[Sequence[Any]], None]) -> Callable[[Sequence[Any], Effects], list[None]]:
-    """A verb that tells nobody anything."""
-
-    def run(bodies: Sequence[Any], effects: Effects) -> list[None]:
-        function(bodies)
-        return [None] * len(bodies)
-
-    return run
-
-
-#: The verbs in the order they run in within a batch: the lock order, and heads are read after the appends.
-VERBS: dict[type[Any], Callable[[Any, Effects], Sequence[Outcome]]] = {
-    Joining: _join,
-    answers.Request: answers.publish,
-    cursors.Receipt: _quiet(cursors.receive),
-    cursors.Report: cursors.advance,
-    Leaving: _unsubscribe,
-    presence.Arrival: presence.enter,
-    presence.NoticeGiven: presence.notice,
-    returns.Finished: _quiet(returns.finish),
-    presence.Polling: presence.poll,
-    presence.Lease: presence.renew,
-    presence.Departure: _leave,
-    storage.AddUp: _add_up,
-}
-
-#: Those that touch subscriptions, and those that touch devices' presence: locked together before the first of each.
-_READERS = (cursors.Receipt, cursors.Report, Leaving)
-_DEVICES = (
-    presence.Arrival,
-    presence.NoticeGiven,
-    returns.Finished,
-    presence.Polling,
-    presence.Lease,
-    presence.Departure,
-)
-
-
-def _hold_subscriptions(bodies: Sequence[Any]) -> None:
-    receipts = [body for body in bodies if isinstance(body, cursors.Receipt)]
-    cursors.hold(receipts, {(body.device_id, body.stream) for body in bodies if not isinstance(body, cursors.Receipt)})
-
-
-def _hold_devices(bodies: Sequence[Any]) -> None:
-    presence.hold({body.device_id for body in bodies})
-
-
-_HOLDS: dict[type[Any], tuple[tuple[type[Any], ...], Callable[[Sequence[Any]], None]]] = {
-    **dict.fromkeys(_READERS, (_READERS, _hold_subscriptions)),
-    **dict.fromkeys(_DEVICES, (_DEVICES, _hold_devices)),
-}
 
 #: Seconds a transaction waits where somebody else has locked SQLite; it is tried twice. Whoever asked hears of it well
 #: before he gives up (api/edge.py: PATIENCE).
 PATIENCE = 3
-#: Where tests kill this process: after a commit, before anybody was told of it.
-_COMMITTED: dict[type[Any], str] = {
-    answers.Request: "publish.after_commit",
-    cursors.Receipt: "ack.after_commit",
-    cursors.Report: "result.after_commit",
-    presence.Arrival: "hello.after_commit",
-    presence.NoticeGiven: "notice.after_commit",
-}
 
 
 def weight_of(body: Any) -> int:
@@ -293,10 +193,6 @@ class Journal:
             return self._transaction(batch, effects)
 
     def _transaction(self, batch: list[Command], effects: Effects) -> list[Outcome]:
-        by_verb: dict[type[Any], list[int]] = {}
-        for place, command in enumerate(batch):
-            by_verb.setdefault(type(command.body), []).append(place)
-        outcomes: list[Outcome] = [None] * len(batch)
         self._in_doubt = False
         if connection.connection is None:
             self._unseen = True
@@ -306,21 +202,12 @@ class Journal:
             lineage.verify()
             self._unseen, self.verified = False, True
         with transaction.atomic():
-            held: set[Any] = set()
-            for kind, verb in VERBS.items():
-                if places := by_verb.get(kind):
-                    if kind in _HOLDS and kind not in held:
-                        kinds, hold = _HOLDS[kind]
-                        held.update(kinds)
-                        hold([batch[place].body for one in kinds for place in by_verb.get(one, ())])
-                    found = verb([batch[place].body for place in places], effects)
-                    for place, outcome in zip(places, found, strict=True):
-                        outcomes[place] = outcome
+            outcomes = verbs.run([command.body for command in batch], effects)
             self._in_doubt = True
         self._in_doubt = False
         lineage.remember(effects.stored)
-        for kind in by_verb:
-            failpoints.hit(_COMMITTED.get(kind, ""))
+        for kind in {type(command.body) for command in batch}:
+            failpoints.hit(verbs.COMMITTED.get(kind, ""))
         return outcomes
 
     def _tell(self, batch: list[Command], outcomes: list[Outcome], effects: Effects) -> None:

@@ -98,13 +98,16 @@ def kind_of(stream: str) -> str | None:
 
 
 def create(streams: Sequence[tuple[int, str | None, str, str]]) -> int:
-    """Makes streams that do not exist yet: (app, kind, name, epoch). Idempotent. → how many"""
+    """Makes streams that do not exist yet: (app, kind, name, epoch). Idempotent. → how many
+
+    Sorted: of two that make the same ones at once, one waits for the other.
+    """
     source = sql.rows("r", app_id="bigint", kind="text", name="text", epoch="text")
     return sql.change(
         "INSERT INTO messaging_stream (app_id, kind, name, epoch, head, tail, version, busy_until, shed)"
         f" SELECT r.app_id, r.kind, r.name, r.epoch, 0, 1, 0, 0, 0 FROM {source} WHERE true"
         " ON CONFLICT (app_id, name) DO NOTHING",
-        sql.packed(streams),
+        sql.packed(sorted(streams, key=lambda stream: (stream[0], stream[2]))),
     )
 
 

@@ -41,7 +41,7 @@ def subscribe(members: Sequence[tuple[int, int, str]], history: History | None =
     if not members:
         return
     names = {(app, stream) for app, _, stream in members}
-    logs.create([(app, stream_kind(stream), stream, new_epoch()) for app, stream in sorted(names)])
+    logs.create([(app, stream_kind(stream), stream, new_epoch()) for app, stream in names])
     source = sql.rows("r", app_id="bigint", name="text")
     # The stream's row is locked first: a publish of another process is wholly before or wholly after the join.
     locked = sql.run(

@@ -21,7 +21,8 @@ from messaging.live.way import Way
 from messaging.log import answers, cursors, lineage, pending, presence, reading, sql
 from messaging.log.append import Publication
 from messaging.log.effects import Effects, NewValue
-from messaging.log.journal import VERBS, Journal
+from messaging.log.journal import Journal
+from messaging.log.verbs import VERBS
 from messaging.models import Message
 from messaging.protocol import rules
 from messaging.protocol.merge import Merge

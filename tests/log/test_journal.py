@@ -10,8 +10,9 @@ from apps_registry.models import Device
 from messaging.log import membership
 from messaging.log.answers import Request
 from messaging.log.effects import Effects
-from messaging.log.journal import Command, Finished, Joining, Journal, Leaving
+from messaging.log.journal import Command, Finished, Journal
 from messaging.log.presence import Lease
+from messaging.log.verbs import Joining, Leaving
 from tests.conftest import World
 
 
