@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 
 from apps_registry.models import Device
+from messaging.log import retention
 from messaging.log.answers import Answer, Request, publish
 from messaging.log.effects import Effects
-from messaging.models import Message
+from messaging.models import IdempotentAnswer, Message
 from messaging.protocol.errors import ProtocolError
 from tests.conftest import World
 
@@ -40,6 +45,20 @@ def test_what_was_rolled_back_has_used_no_key_up(world: World) -> None:
         transaction.set_rollback(True)
 
     assert answers(order(world, "2")) == [Answer('[{"stream":"room:kitchen","offset":1}]')]
+
+
+def test_after_a_day_a_key_is_a_new_one(world: World) -> None:
+    answers(order(world, "1"))
+    day = timedelta(seconds=settings.MEANWHILE_IDEMPOTENCY_KEPT)
+    IdempotentAnswer.objects.update(created_at=Now() - day + timedelta(minutes=1))
+    retention.clean_all(Effects())
+    kept = answers(order(world, "2"))
+    IdempotentAnswer.objects.update(created_at=Now() - day)
+
+    retention.clean_all(Effects())
+
+    assert kept == ["idempotency_mismatch"]
+    assert answers(order(world, "2")) == [Answer('[{"stream":"room:kitchen","offset":2}]')]
 
 
 def test_a_list_of_streams_is_answered_stream_by_stream_also_where_one_is_named_twice(
