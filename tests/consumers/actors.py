@@ -15,8 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.servers import PLAIN
 
 Frame = dict[str, Any]
-#: For what comes at once: only a failure takes so long, or a machine that has much else to do.
-DEADLINE = 30.0
+#: For what comes at once; only a busy machine takes so long. Far below the repair round where a wake-up must do.
+DEADLINE = 15.0
 
 
 class Socket:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import meanwhile_client
 import pytest
 
-from tests.consumers.actors import Phone, Service, Witness
+from tests.consumers.actors import DEADLINE, Phone, Service, Witness
 from tests.servers import DATABASE_URL, PLAIN, Server
 
 #: Short where a test waits for the end of something, but long enough for a busy machine to do what comes before.
@@ -95,7 +95,7 @@ class House:
         name = name or f"phone-{number}"
         user = user or f"user-{number}"
         async with httpx.AsyncClient(
-            verify=PLAIN, base_url=self.base, headers={"Authorization": f"Bearer {self.key}"}
+            verify=PLAIN, base_url=self.base, headers={"Authorization": f"Bearer {self.key}"}, timeout=DEADLINE
         ) as http:
             answer = await http.post(
                 "/api/v1/devices", json={"device": name, "user": user, "streams": [f"room:of-{name}"]}
@@ -104,17 +104,22 @@ class House:
         return Phone([server.base for server in self.servers], name, answer.json()["token"], user, self.witness.settle)
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
-def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A real installation, once under each of the two servers that are supported."""
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    server = Server(folder, kind=request.param, environment=ENVIRONMENT)
+@contextmanager
+def opened(server: Server) -> Iterator[House]:
     key = server.prepare()
     servers = [server.start(), *([server.beside().start()] if DATABASE_URL else [])]
     yield House(servers, key)
     for other in servers[1:]:
         other.stop()
     server.dispose()
+
+
+@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A real installation, once under each of the two servers that are supported."""
+    server = Server(tmp_path_factory.mktemp(request.param), kind=request.param, environment=ENVIRONMENT)
+    with opened(server) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

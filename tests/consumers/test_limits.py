@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 import pytest
 
 from tests.consumers.actors import Service, Socket
-from tests.consumers.conftest import ENVIRONMENT, House
+from tests.consumers.conftest import ENVIRONMENT, House, opened
 from tests.consumers.test_refusals import ends
-from tests.servers import DATABASE_URL, Server
+from tests.servers import Server
 
 NARROW = {"MEANWHILE_RATE_PUBLISH": "20", "MEANWHILE_RATE_BYTES": "4096", "MEANWHILE_APP_CONNECTIONS": "3"}
 
@@ -20,14 +19,8 @@ NARROW = {"MEANWHILE_RATE_PUBLISH": "20", "MEANWHILE_RATE_BYTES": "4096", "MEANW
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """An installation with narrow limits."""
-    folder: Path = tmp_path_factory.mktemp("narrow")
-    server = Server(folder, environment={**ENVIRONMENT, **NARROW})
-    key = server.prepare()
-    servers = [server.start(), *([server.beside().start()] if DATABASE_URL else [])]
-    yield House(servers, key)
-    for other in servers[1:]:
-        other.stop()
-    server.dispose()
+    with opened(Server(tmp_path_factory.mktemp("narrow"), environment={**ENVIRONMENT, **NARROW})) as made:
+        yield made
 
 
 async def let_in(server: Server, key: str) -> Service:

@@ -40,14 +40,19 @@ def house(prepared: tuple[Path, str], tmp_path: Path) -> Iterator[House]:
 
 
 def copy(server: Server, to: Path) -> None:
-    """As somebody does who copies the database of a stopped server."""
+    """As somebody does who stops the server to copy its database."""
+    server.stop()
     shutil.copy(server.folder / "meanwhile.sqlite3", to)
+    server.start()
 
 
 def put_back(server: Server, copied: Path) -> None:
+    """In the place of the newer one, and starts the server again."""
+    server.stop()
     for rest in ("-wal", "-shm"):
         (server.folder / f"meanwhile.sqlite3{rest}").unlink(missing_ok=True)
     shutil.copy(copied, server.folder / "meanwhile.sqlite3")
+    server.start()
 
 
 class Player:
@@ -96,15 +101,11 @@ async def player(house: House) -> AsyncIterator[Player]:
 async def test_an_old_file_put_back_is_another_history(house: House, player: Player, tmp_path: Path) -> None:
     server = house.servers[0]
     await player.play(3)
-    server.stop()
     copy(server, tmp_path / "old")
-    server.start()
     await player.play(5)
     known = player.epoch
 
-    server.stop()
     put_back(server, tmp_path / "old")
-    server.start()
     place, frames = await player.come_back()
     pull = await player.phone.http.get("/api/v1/pending", params={"stream": player.phone.stream, "epoch": known})
 
@@ -119,15 +120,11 @@ async def test_what_is_published_afterwards_is_not_taken_for_what_was_lost(
 ) -> None:
     server = house.servers[0]
     await player.play(3)
-    server.stop()
     copy(server, tmp_path / "old")
-    server.start()
     await player.play(5)
     known, handled = player.epoch, player.handled
 
-    server.stop()
     put_back(server, tmp_path / "old")
-    server.start()
     service = await Service(house.base, house.key).connect()
     for number in range(7):  # the new history grows past the position of the old one
         await service.publish(player.phone.stream, "turn", f"new {number}")
@@ -156,7 +153,6 @@ async def test_a_copy_of_the_running_server_put_back_after_a_kill_is_another_his
 
     server.kill()
     put_back(server, tmp_path / "old")
-    server.start()
     place, frames = await player.come_back()
 
     assert place["head"] == 3
@@ -228,17 +224,13 @@ async def test_a_service_that_had_read_further_misses_no_new_result(
 ) -> None:
     server = house.servers[0]
     await player.play(1)
-    server.stop()
     copy(server, tmp_path / "old")
-    server.start()
     for _ in range(3):
         await player.play(1)
     service = Service(server.base, house.key)
     read = (await service.http.get("/api/v1/results")).json()["next"]
 
-    server.stop()
     put_back(server, tmp_path / "old")
-    server.start()
     player.handled = 1
     await player.play(1)
     new = (await service.http.get("/api/v1/results", params={"after": read})).json()["items"]

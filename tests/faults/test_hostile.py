@@ -32,7 +32,7 @@ class House:
 
     async def tokens(self, *names: str, room: str) -> list[str]:
         headers = {"Authorization": f"Bearer {self.key}"}
-        async with httpx.AsyncClient(verify=PLAIN, base_url=self.server.base, headers=headers) as http:
+        async with httpx.AsyncClient(verify=PLAIN, base_url=self.server.base, headers=headers, timeout=30) as http:
             answers = [await http.post("/api/v1/devices", json={"device": name, "streams": [room]}) for name in names]
         return [answer.json()["token"] for answer in answers]
 
