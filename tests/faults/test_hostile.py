@@ -22,6 +22,8 @@ MUTE = 50
 #: What the server may grow by because of them (MB).
 MOST = 64
 ENVIRONMENT = {"LOG_LEVEL": "WARNING", "MEANWHILE_HELLO_TIMEOUT": "2"}
+#: Seconds a connection may take nothing.
+STALL = 1.0
 pytestmark = pytest.mark.faults
 
 
@@ -148,6 +150,44 @@ async def test_values_and_chat_for_clients_that_do_not_read_do_not_pile_up(house
     for client in deaf:
         client.abort()
     assert max(after, again) - before < MOST
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[House]:
+    server = Server(tmp_path, environment=ENVIRONMENT | {"MEANWHILE_STALL_TIMEOUT": str(STALL)})
+    key = server.prepare()
+    server.start()
+    yield House(server, key)
+    server.dispose()
+
+
+async def test_one_that_takes_nothing_for_too_long_is_sent_away_although_it_speaks(impatient: House) -> None:
+    """LIMIT: uvicorn; daphne takes whatever it is given."""
+    service = await Service(impatient.server.base, impatient.key).connect()
+    (token,) = await impatient.tokens("deaf", room="room:stalled")
+    deaf = await mute(impatient, token)
+    reader = await impatient.phone("reader", "room:stalled")
+
+    async def speak() -> None:
+        while True:
+            deaf.say("ping", id=1)
+            await asyncio.sleep(STALL / 4)  # an interval, not a wait for anything
+
+    speaking = asyncio.create_task(speak())
+    for _ in range(400):
+        await service.publish("room:stalled", "chat", "x" * 60_000)
+    state = ""
+    async with asyncio.timeout(15):
+        while state != "offline":
+            answer = await service.http.get("/api/v1/devices/deaf")
+            state = answer.json()["presence"]["state"]
+    speaking.cancel()
+    deaf.resume_reading()
+
+    assert await deaf.ending() in {4008, None}  # its last words may have had no room
+    assert await reader.quiet() is not None
+    await reader.close()
+    await service.close()
 
 
 async def test_one_that_floods_is_sent_away_and_nobody_else_waits(house: House, game_service: Service) -> None:
