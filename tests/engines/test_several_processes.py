@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -18,6 +19,17 @@ with transaction.atomic():
     transaction.set_rollback(True)
 with transaction.atomic():
     messaging.publish(app="demo", to="{stream}", name="turn", data="committed")
+"""
+ASYNC = """
+import asyncio, messaging
+async def view():
+    one = await messaging.apublish(app="demo", to="{stream}", name="turn", data="first")
+    both = await asyncio.gather(
+        messaging.apublish(app="demo", to="{stream}", name="turn", data="async"),
+        messaging.apublish(app="demo", to="{stream}", name="turn", data="async"),
+    )
+    print([stored.offset for stored in (one, *both)])
+asyncio.run(view())
 """
 SAVEPOINTS = """
 from django.db import transaction
@@ -143,6 +155,16 @@ async def test_a_command_publishes_in_its_own_transaction(house: House, phone: P
     assert [(one["offset"], one["service"], one["data"]) for one in await socket.messages(1)] == [
         (1, None, "committed")
     ]
+
+
+async def test_async_code_publishes_and_it_comes_at_once(house: House, phone: Phone) -> None:
+    socket, _ = await phone.connect()
+
+    said = house.servers[0].manage("shell", "-v0", "-c", ASYNC.format(stream=phone.stream))
+
+    assert sorted(json.loads(said)) == [1, 2, 3]
+    got = [(one["offset"], one["data"]) for one in await socket.messages(3)]
+    assert got == [(1, "first"), (2, "async"), (3, "async")]
 
 
 async def test_what_is_published_in_a_savepoint_goes_with_it(house: House, phone: Phone) -> None:
