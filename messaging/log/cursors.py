@@ -321,6 +321,8 @@ class Receipt(Struct):
 def receive(receipts: Sequence[Receipt]) -> None:
     """Moves `received` and `latest_received`, as far as the stream has got; older receipts change nothing.
 
+    A head may be of before another process's append: what has got further meanwhile is not set back to it.
+
     Inside a transaction; cumulative, idempotent; moves `processed` never (P4).
     """
     upto: dict[int, int] = defaultdict(int)
@@ -335,7 +337,8 @@ def receive(receipts: Sequence[Receipt]) -> None:
         sql.run(
             "UPDATE messaging_subscription SET received = CASE WHEN r.upto < s.head THEN r.upto ELSE s.head END"
             f" FROM {source}, messaging_stream s WHERE messaging_subscription.id = r.id"
-            " AND s.id = messaging_subscription.stream_id AND messaging_subscription.received < r.upto",
+            " AND s.id = messaging_subscription.stream_id AND messaging_subscription.received < r.upto"
+            " AND messaging_subscription.received < s.head",
             sql.packed(messages),
         )
     if values:
@@ -352,7 +355,8 @@ def receive(receipts: Sequence[Receipt]) -> None:
             "UPDATE messaging_subscription SET latest_received ="
             " CASE WHEN r.upto < s.version THEN r.upto ELSE s.version END"
             f" FROM {source}, messaging_stream s WHERE messaging_subscription.id = r.id"
-            " AND s.id = messaging_subscription.stream_id AND messaging_subscription.latest_received < r.upto",
+            " AND s.id = messaging_subscription.stream_id AND messaging_subscription.latest_received < r.upto"
+            " AND messaging_subscription.latest_received < s.version",
             packed,
         )
     failpoints.hit("ack.before_commit")
