@@ -63,24 +63,32 @@ class OneHopHandler(ASGIHandler):
         try:
             if self._waiting >= settings.MEANWHILE_HTTP_WAITING and scope["path"] not in HEALTH:
                 raise ProtocolError("overloaded")
-            answer = await self._ask(scope, body)
-            if answer.waiting:
+            answer = await self._ask(scope, body, receive)
+            if answer and answer.waiting:
                 if not await self._wait(receive, answer.waiting):
                     return
                 # Let in already: all members of a room are woken by one message, and none of them is turned away.
-                answer = await self._ask(waiting.again(scope), body)
+                answer = await self._ask(waiting.again(scope), body, receive)
         except ProtocolError as error:
             await _problem(send, error, retry_after=1)
             return
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.content})
+        if answer:
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            await send({"type": "http.response.body", "body": answer.content})
 
-    async def _ask(self, scope: Any, body: bytes) -> Answer:
-        """The request in a thread, when one is free."""
+    async def _ask(self, scope: Any, body: bytes, receive: Any) -> Answer | None:
+        """The request in a thread, when one is free. None: it only asks, and its client left while it was in the queue.
+
+        A client that asks again because an answer is slow, and leaves when it has one, costs nothing then. What changes
+        something is done all the same: a page that says goodbye (`keepalive`) does not stay for the answer.
+        """
         self._waiting += 1
         try:
             pool = self._health if scope["path"] in HEALTH else self._pool
-            return await asyncio.get_running_loop().run_in_executor(pool, self._respond, scope, body)
+            asked = asyncio.get_running_loop().run_in_executor(pool, self._respond, scope, body)
+            if scope["method"] != "GET" or self._waiting <= settings.MEANWHILE_HTTP_THREADS:
+                return await asked
+            return await _unless_left(asked, receive)
         finally:
             self._waiting -= 1
 
@@ -127,6 +135,18 @@ def _wait_less_for_locks() -> None:
 
 async def _news(asked: Waiting) -> None:
     await node.current().hub.watch(asked.device_id, asked.entries, asked.seconds, everything=asked.everything)
+
+
+async def _unless_left(asked: asyncio.Future[Answer], receive: Any) -> Answer | None:
+    """The answer; None when the client leaves first: then what has not begun never will."""
+    leaving = asyncio.ensure_future(_left(receive))
+    try:
+        await asyncio.wait({asked, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return asked.result() if asked.done() else None
+    finally:
+        asked.cancel()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
 
 
 async def _left(receive: Any) -> None:

@@ -32,6 +32,8 @@ TAKE_OVERS, TAKE_OVER_SECONDS = 3, 10.0
 RANGES = 64
 #: Newest values of one read.
 VALUES = 64
+#: Pulls of one device that wait at once.
+WATCHES = 8
 
 
 class Hub:
@@ -238,7 +240,11 @@ class Hub:
         watcher = asyncio.Event()
         streams = self._live(entries)
         subscriptions = (len(entries), sum(entry.subscription_id for entry in entries))
-        self.watching.setdefault(device_id, {})[watcher] = subscriptions if everything else None
+        mine = self.watching.setdefault(device_id, {})
+        mine[watcher] = subscriptions if everything else None
+        # One device does not take the places of all: its oldest gets its answer.
+        for older in list(mine)[:-WATCHES]:
+            older.set()
         for stream, entry in zip(streams, entries, strict=True):
             stream.watchers.add(watcher)
             if stream.head > entry.head or stream.version > entry.version or stream.closed != entry.closed:
@@ -252,10 +258,9 @@ class Hub:
             for stream in streams:
                 stream.watchers.discard(watcher)
                 self._drop_if_unwanted(stream)
-            mine = self.watching[device_id]
             mine.pop(watcher, None)
             if not mine:
-                del self.watching[device_id]
+                self.watching.pop(device_id, None)
 
     def wake(self, devices: Iterable[int]) -> None:
         """Ends the waiting of these devices' pulls."""

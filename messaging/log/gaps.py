@@ -40,6 +40,26 @@ def forget(stream_id: int, *, upto: int) -> None:
     sql.run("DELETE FROM messaging_gap WHERE stream_id = %s AND to_offset <= %s", stream_id, upto)
 
 
+def forget_old(before: datetime) -> None:
+    """Removes old ones that nobody is in front of: also those of rooms without members, where nobody moves on.
+
+    Inside a transaction. Whoever joins begins at the tail at the earliest.
+    """
+    gone = sql.run(
+        "SELECT g.id FROM messaging_gap g JOIN messaging_stream s ON s.id = g.stream_id LEFT JOIN"
+        " (SELECT u.stream_id, min(u.processed) AS processed FROM messaging_subscription u"
+        " WHERE u.stream_id IN (SELECT o.stream_id FROM messaging_gap o"
+        f" WHERE o.created_at < {sql.moment()}) GROUP BY u.stream_id) r ON r.stream_id = g.stream_id"
+        f" WHERE g.created_at < {sql.moment()} AND g.to_offset < s.tail"
+        " AND (r.processed IS NULL OR r.processed >= g.to_offset)",
+        sql.stamp(before),
+        sql.stamp(before),
+    )
+    if gone:
+        source = sql.rows("r", id="bigint")
+        sql.run(f"DELETE FROM messaging_gap WHERE id IN (SELECT r.id FROM {source})", sql.packed(gone))
+
+
 def _insert(gaps: Sequence[tuple[int, int, int, str]], at: datetime) -> None:
     if not gaps:
         return

@@ -237,10 +237,11 @@ def _tell_services(
 
 
 def _clean_records() -> None:
-    """What is kept by age alone: feed, timeline, answers to idempotency keys, `latest` values past their time."""
+    """What goes by age: feed, timeline, gaps, answers to idempotency keys, `latest` values past their time."""
     now = sql.now()
     kept = sql.stamp(now - timedelta(seconds=settings.MEANWHILE_RESULTS_KEPT))
     with transaction.atomic():
+        gaps.forget_old(now - timedelta(seconds=settings.MEANWHILE_RESULTS_KEPT))
         sql.run(f"DELETE FROM messaging_result WHERE reported_at < {sql.moment()}", kept)
         sql.run(f"DELETE FROM messaging_resume WHERE started_at < {sql.moment()}", kept)
         answers = sql.stamp(now - timedelta(seconds=settings.MEANWHILE_IDEMPOTENCY_KEPT))

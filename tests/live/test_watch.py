@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from messaging.live.hub import Hub
+from messaging.live.hub import WATCHES, Hub
 from messaging.live.reader import Reader
 from messaging.log.effects import Appended, Effects, NewValue, Passing
 from messaging.log.journal import Journal
@@ -105,6 +105,16 @@ async def test_one_watcher_leaves_the_stream_to_the_other(desk: Desk) -> None:
 
     assert list(still) == [1]
     assert desk.groups == [("opened", 1), ("left", 1)]
+
+
+async def test_a_device_that_waits_too_often_has_its_oldest_answered(desk: Desk) -> None:
+    tasks = [await desk.watching(entry()) for _ in range(WATCHES + 1)]
+
+    await ended(tasks[0])
+
+    assert [task.done() for task in tasks] == [True] + [False] * WATCHES
+    for task in tasks:
+        task.cancel()
 
 
 async def test_what_came_while_the_page_was_read_wakes_at_once(desk: Desk) -> None:

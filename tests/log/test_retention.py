@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from apps_registry.models import Device
-from messaging.log import cursors, membership, reading, retention, sql
+from messaging.log import cursors, gaps, membership, reading, retention, sql
 from messaging.log.cursors import Report
 from messaging.log.effects import Effects
 from messaging.log.membership import History
@@ -81,6 +82,35 @@ def test_expiry_of_what_everybody_has_leaves_no_gap(world: World, phone: Device,
     retention.clean_all(Effects())
 
     assert (Message.objects.count(), Gap.objects.count()) == (0, 0)
+
+
+def test_an_old_gap_of_a_room_without_members_goes(world: World) -> None:
+    world.publish("room:empty", "gift")
+    room = Stream.objects.get(name="room:empty")
+    gaps.record_shed([(room.pk, 2, 3)], at=sql.now() - timedelta(days=8))
+    gaps.record_shed([(room.pk, 5, 5)], at=sql.now())
+    Stream.objects.filter(pk=room.pk).update(head=5)
+
+    retention.clean_all(Effects())
+    beside_a_message = Gap.objects.count()
+    Message.objects.update(expires_at="2020-01-01T00:00:00Z")
+    retention.clean_all(Effects())
+
+    assert (beside_a_message, list(Gap.objects.values_list("from_offset", flat=True))) == (2, [5])
+
+
+def test_an_old_gap_stays_while_somebody_is_in_front_of_it(phone: Device, tablet: Device, gifts: Stream) -> None:
+    gaps.record_shed([(gifts.pk, 5, 6)], at=sql.now() - timedelta(days=8))
+    Message.objects.all().delete()
+    Stream.objects.filter(pk=gifts.pk).update(head=6, tail=7)
+
+    retention.clean_all(Effects())
+    before = Gap.objects.count()
+    processed(phone, "room:lobby", 6)
+    processed(tablet, "room:lobby", 6)
+    retention.clean_all(Effects())
+
+    assert (before, Gap.objects.count()) == (1, 0)
 
 
 def test_above_the_hard_limit_the_oldest_become_a_gap(
