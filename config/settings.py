@@ -196,6 +196,14 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Meanwhile",
     "DESCRIPTION": "Realtime delivery for apps that people leave and come back to.",
     "VERSION": "1",
+    # In the order of the page. Which operation is in which is said by messaging/api/schema.py.
+    "TAGS": [
+        {
+            "name": "For services",
+            "description": "Back ends that publish and manage: `Authorization: Bearer` service key.",
+        },
+        {"name": "For devices", "description": "Installations of the app: `Authorization: Bearer` device token."},
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SWAGGER_UI_DIST": "SIDECAR",

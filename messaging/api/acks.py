@@ -44,6 +44,7 @@ class Acks(DeviceView):
 
     @described(
         "acks",
+        "Acknowledge what is stored safely",
         {204: None},
         "unknown_stream",
         "epoch_changed",

@@ -18,11 +18,18 @@ from messaging.models import AppStorage
 
 
 class OwnApp(ServiceView):
-    @described("app", {200: account_shapes.AppAbout}, *FOR_SERVICES)
+    @described("app", "See the app: room rate, what is stored, limits", {200: account_shapes.AppAbout}, *FOR_SERVICES)
     def get(self, request: Request) -> HttpResponse:
         return answer(_told(app_of(request)))
 
-    @described("change_app", {200: account_shapes.AppAbout}, *WITH_BODY, *FOR_SERVICES, request=AppChanges)
+    @described(
+        "change_app",
+        "Change the app's room rate",
+        {200: account_shapes.AppAbout},
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=AppChanges,
+    )
     def patch(self, request: Request) -> HttpResponse:
         """Changes what is told. Limits are the operator's; the name stands in every token, and stays."""
         body = AppChanges(data=request.data)

@@ -42,6 +42,7 @@ class DeviceView(CrossOrigin):
 class Pending(DeviceView):
     @described(
         "pending",
+        "Pull everything not processed",
         {200: shapes.PendingPage},
         "invalid",
         "unknown_stream",
@@ -119,7 +120,14 @@ class Notices(DeviceView):
 
     parser_classes = (JSONTextParser,)
 
-    @described("notices", {200: shapes.NoticeSaved}, *WITH_BODY, *FOR_DEVICES, request=shapes.NoticeBody)
+    @described(
+        "notices",
+        "Tell of background or foreground",
+        {200: shapes.NoticeSaved},
+        *WITH_BODY,
+        *FOR_DEVICES,
+        request=shapes.NoticeBody,
+    )
     def post(self, request: Request) -> HttpResponse:
         said = decoded(body_text(request), NoticeBody)
         given = NoticeGiven(device_of(request).pk, said.state, said.state_seq)
@@ -129,7 +137,7 @@ class Notices(DeviceView):
 
 
 class Me(DeviceView):
-    @described("me", {200: shapes.Me}, *FOR_DEVICES)
+    @described("me", "See who I am and where my streams stand", {200: shapes.Me}, *FOR_DEVICES)
     def get(self, request: Request) -> HttpResponse:
         device = device_of(request)
         return answer(

@@ -29,6 +29,7 @@ from messaging.protocol.errors import ProtocolError
 class Devices(ServiceView):
     @described(
         "devices",
+        "List devices with presence and backlog",
         {200: managed_shapes.DeviceList},
         "invalid",
         *FOR_SERVICES,
@@ -53,6 +54,7 @@ class Devices(ServiceView):
 
     @described(
         "register_device",
+        "Register a device",
         {201: managed_shapes.Registered},
         "unknown_stream",
         *WITH_BODY,
@@ -78,7 +80,9 @@ class Devices(ServiceView):
 
 
 class OneDevice(ServiceView):
-    @described("device", {200: managed_shapes.DeviceWhole}, "unknown_device", *FOR_SERVICES)
+    @described(
+        "device", "See a device with its streams", {200: managed_shapes.DeviceWhole}, "unknown_device", *FOR_SERVICES
+    )
     def get(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         streams = [
@@ -90,7 +94,14 @@ class OneDevice(ServiceView):
 class Token(ServiceView):
     """One more token. Those the device has stay good until they expire; `revoke` is what ends them."""
 
-    @described("new_token", {201: managed_shapes.FreshToken}, "unknown_device", "device_revoked", *FOR_SERVICES)
+    @described(
+        "new_token",
+        "Issue a fresh token",
+        {201: managed_shapes.FreshToken},
+        "unknown_device",
+        "device_revoked",
+        *FOR_SERVICES,
+    )
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         token, expires_at = issue_token(device=row, life=settings.MEANWHILE_TOKEN_LIFE)
@@ -100,7 +111,7 @@ class Token(ServiceView):
 class Revoke(ServiceView):
     """The device is kept out, open sockets end. Idempotent; its backlog stays until it is registered again."""
 
-    @described("revoke_device", {200: managed_shapes.Revoked}, "unknown_device", *FOR_SERVICES)
+    @described("revoke_device", "Keep a device out", {200: managed_shapes.Revoked}, "unknown_device", *FOR_SERVICES)
     def post(self, request: Request, device: str) -> HttpResponse:
         row = find(app_of(request), device)
         if revoke_device(device=row):

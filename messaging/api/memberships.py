@@ -17,7 +17,9 @@ from messaging.log.verbs import Joining, Leaving
 
 
 class Membership(DeviceView):
-    @described("join", {200: shapes.StreamEntry}, "not_allowed", "unknown_stream", *FOR_DEVICES)
+    @described(
+        "join", "Join a room the token allows", {200: shapes.StreamEntry}, "not_allowed", "unknown_stream", *FOR_DEVICES
+    )
     def put(self, request: Request, stream: str) -> HttpResponse:
         """Idempotent: who is in keeps its cursors. The room is made if it is missing."""
         device = device_of(request)
@@ -27,7 +29,7 @@ class Membership(DeviceView):
         node.announce(Effects(devices=[device.pk]))
         return answer(entry.as_frame())
 
-    @described("leave", {204: None}, "not_allowed", "unknown_stream", *FOR_DEVICES)
+    @described("leave", "Leave a room", {204: None}, "not_allowed", "unknown_stream", *FOR_DEVICES)
     def delete(self, request: Request, stream: str) -> HttpResponse:
         """Idempotent. The cursor is gone with it."""
         device = device_of(request)

@@ -21,6 +21,7 @@ from messaging.protocol.errors import ProtocolError
 class MessageState(ServiceView):
     @described(
         "message_state",
+        "See who received, processed or failed on a message",
         {200: shapes.MessageState},
         "unknown_stream",
         "not_found",

@@ -47,6 +47,7 @@ class Results(CrossOrigin):
 
     @described(
         "results_feed",
+        "Read the results feed",
         {200: shapes.Feed},
         "invalid",
         "position_gone",
@@ -67,6 +68,7 @@ class Results(CrossOrigin):
 
     @described(
         "results",
+        "Report what the app made of messages",
         {200: PolymorphicProxySerializer("ResultsAnswer", [shapes.Saved, shapes.SavedList], None)},
         "unknown_stream",
         "epoch_changed",

@@ -35,12 +35,16 @@ WITH_BODY = ("bad_json", "too_deep", "too_large", "invalid", "unsupported_media_
 
 def described(
     name: str,
+    summary: str,
     answers: Mapping[int, Any],
     *refusals: str,
     request: Any = None,
     query: Sequence[OpenApiParameter] = (),
 ) -> Callable[..., Any]:
-    """Decorates a view's method. name: of the operation. answers: shape by status. refusals: codes of the registry."""
+    """Decorates a view's method. answers: shape by status. refusals: codes of the registry.
+
+    name: of the operation. summary: what one does with it, in the words of the table of docs/reference/http-api.md.
+    """
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in (*refusals, *ALWAYS):
         by_status[CODES[code].status].append(code)
@@ -50,7 +54,14 @@ def described(
     for status, codes in sorted(by_status.items()):
         described_as = f"{HTTPStatus(status).phrase}: {', '.join(dict.fromkeys(codes))}."
         responses[status, MEDIA_TYPE] = OpenApiResponse(Problem, described_as)
-    return extend_schema(operation_id=name, request=request, responses=responses, parameters=list(query))
+    return extend_schema(
+        operation_id=name,
+        summary=summary,
+        tags=["For devices" if set(FOR_DEVICES) <= set(refusals) else "For services"],
+        request=request,
+        responses=responses,
+        parameters=list(query),
+    )
 
 
 def asks(name: str, kind: Any, description: str, **more: Any) -> OpenApiParameter:

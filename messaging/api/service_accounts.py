@@ -21,12 +21,20 @@ from messaging.protocol.errors import ProtocolError
 
 
 class Services(ServiceView):
-    @described("services", {200: account_shapes.ServiceList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
+    @described(
+        "services",
+        "List the app's services",
+        {200: account_shapes.ServiceList},
+        "invalid",
+        *FOR_SERVICES,
+        query=[LIMIT, CURSOR],
+    )
     def get(self, request: Request) -> HttpResponse:
         return paging.page(request, _services(app_of(request)), _told)
 
     @described(
         "register_service",
+        "Register a service",
         {200: account_shapes.ServiceAbout, 201: account_shapes.ServiceAbout},
         *WITH_BODY,
         *FOR_SERVICES,
@@ -48,6 +56,7 @@ class KeyView(ServiceView):
 class Keys(KeyView):
     @described(
         "keys",
+        "List keys, and when each was last used",
         {200: account_shapes.KeyList},
         "invalid",
         *FOR_SERVICES,
@@ -59,7 +68,15 @@ class Keys(KeyView):
         rows = _keys(app_of(request))
         return paging.page(request, rows.filter(service__name=service) if service else rows, _keys_told, by="prefix")
 
-    @described("create_key", {201: account_shapes.NewKey}, "too_many_keys", *WITH_BODY, *FOR_SERVICES, request=KeyBody)
+    @described(
+        "create_key",
+        "Create a key",
+        {201: account_shapes.NewKey},
+        "too_many_keys",
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=KeyBody,
+    )
     def post(self, request: Request) -> HttpResponse:
         """The key itself is in the answer, and nowhere else. It can have the scopes of the calling key, no others."""
         body = KeyBody(data=request.data)
@@ -72,13 +89,20 @@ class Keys(KeyView):
 class Rotate(KeyView):
     """A new key of the same service and scopes. The old one stays good until it is revoked."""
 
-    @described("rotate_key", {201: account_shapes.NewKey}, "unknown_key", "too_many_keys", *FOR_SERVICES)
+    @described(
+        "rotate_key",
+        "Create a key to replace this one",
+        {201: account_shapes.NewKey},
+        "unknown_key",
+        "too_many_keys",
+        *FOR_SERVICES,
+    )
     def post(self, request: Request, prefix: str) -> HttpResponse:
         return _given(*keys.rotate(by=key_of(request), key=find(app_of(request), prefix)))
 
 
 class OneKey(KeyView):
-    @described("revoke_key", {204: None}, "unknown_key", "last_key", *FOR_SERVICES)
+    @described("revoke_key", "Revoke a key", {204: None}, "unknown_key", "last_key", *FOR_SERVICES)
     def delete(self, request: Request, prefix: str) -> HttpResponse:
         """Revokes it. Sockets that it opened are ended. Idempotent; it stays in the list."""
         keys.retire(key=find(app_of(request), prefix))

@@ -29,6 +29,7 @@ class Messages(ServiceView):
 
     @described(
         "publish",
+        "Publish messages",
         {200: shapes.Published},
         "idempotency_mismatch",
         *WITH_BODY,

@@ -31,6 +31,7 @@ logger = logging.getLogger("meanwhile.api")
 class Streams(ServiceView):
     @described(
         "streams",
+        "List streams",
         {200: managed_shapes.StreamList},
         "invalid",
         *FOR_SERVICES,
@@ -43,12 +44,13 @@ class Streams(ServiceView):
 
 
 class OneStream(ServiceView):
-    @described("stream", {200: managed_shapes.StreamAbout}, "unknown_stream", *FOR_SERVICES)
+    @described("stream", "See a stream", {200: managed_shapes.StreamAbout}, "unknown_stream", *FOR_SERVICES)
     def get(self, request: Request, stream: str) -> HttpResponse:
         return answer(_told([find(app_of(request), stream)])[0])
 
     @described(
         "set_room",
+        "State a room: what newcomers get of its past",
         {200: managed_shapes.StreamAbout, 201: managed_shapes.StreamAbout},
         "unknown_stream",
         *WITH_BODY,
@@ -71,6 +73,7 @@ class Member(ServiceView):
 
     @described(
         "add_member",
+        "Put a device into a room",
         {200: managed_shapes.MemberEntry},
         "unknown_stream",
         "unknown_device",
@@ -89,7 +92,15 @@ class Member(ServiceView):
         node.announce(Effects(devices=[row.pk]))
         return answer({"device": row.name, **entry.as_frame()})
 
-    @described("remove_member", {204: None}, "invalid", "unknown_stream", "unknown_device", *FOR_SERVICES)
+    @described(
+        "remove_member",
+        "Take a device out of a room",
+        {204: None},
+        "invalid",
+        "unknown_stream",
+        "unknown_device",
+        *FOR_SERVICES,
+    )
     def delete(self, request: Request, stream: str, device: str) -> HttpResponse:
         """Idempotent. The device's cursor is gone with it."""
         app = app_of(request)
@@ -104,7 +115,13 @@ class Purge(ServiceView):
     """Removes messages up to an offset; who had not processed them hears of a gap."""
 
     @described(
-        "purge_stream", {200: managed_shapes.Purged}, "unknown_stream", *WITH_BODY, *FOR_SERVICES, request=PurgeBody
+        "purge_stream",
+        "Remove messages up to an offset",
+        {200: managed_shapes.Purged},
+        "unknown_stream",
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=PurgeBody,
     )
     def post(self, request: Request, stream: str) -> HttpResponse:
         row = find(app_of(request), stream)
@@ -121,7 +138,7 @@ class Purge(ServiceView):
 class Close(ServiceView):
     """Ends a room: what was published is still delivered, then `stream_closed`. Idempotent, and for good."""
 
-    @described("close_stream", {200: managed_shapes.Closed}, "unknown_stream", "invalid", *FOR_SERVICES)
+    @described("close_stream", "End a room", {200: managed_shapes.Closed}, "unknown_stream", "invalid", *FOR_SERVICES)
     def post(self, request: Request, stream: str) -> HttpResponse:
         row = find(app_of(request), stream)
         _rooms_only(row.name)

@@ -22,12 +22,15 @@ from messaging.protocol.errors import ProtocolError
 
 
 class Types(ServiceView):
-    @described("types", {200: account_shapes.TypeList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
+    @described(
+        "types", "List message types", {200: account_shapes.TypeList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR]
+    )
     def get(self, request: Request) -> HttpResponse:
         return paging.page(request, _types(app_of(request)), _told)
 
     @described(
         "set_type",
+        "State a whole message type",
         {200: account_shapes.TypeAbout, 201: account_shapes.TypeAbout},
         *WITH_BODY,
         *FOR_SERVICES,
@@ -43,12 +46,18 @@ class Types(ServiceView):
 
 
 class OneType(ServiceView):
-    @described("type", {200: account_shapes.TypeAbout}, "unknown_name", *FOR_SERVICES)
+    @described("type", "See a message type", {200: account_shapes.TypeAbout}, "unknown_name", *FOR_SERVICES)
     def get(self, request: Request, name: str) -> HttpResponse:
         return answer(_told([_find(_types(app_of(request)), name)])[0])
 
     @described(
-        "change_type", {200: account_shapes.TypeAbout}, "unknown_name", *WITH_BODY, *FOR_SERVICES, request=TypeChanges
+        "change_type",
+        "Change members of a message type",
+        {200: account_shapes.TypeAbout},
+        "unknown_name",
+        *WITH_BODY,
+        *FOR_SERVICES,
+        request=TypeChanges,
     )
     def patch(self, request: Request, name: str) -> HttpResponse:
         """Changes what is told, keeps the rest."""

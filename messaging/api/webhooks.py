@@ -28,12 +28,15 @@ class WebhookView(ServiceView):
 
 
 class Webhooks(WebhookView):
-    @described("webhooks", {200: webhook_shapes.WebhookList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR])
+    @described(
+        "webhooks", "List webhooks", {200: webhook_shapes.WebhookList}, "invalid", *FOR_SERVICES, query=[LIMIT, CURSOR]
+    )
     def get(self, request: Request) -> HttpResponse:
         return paging.page(request, _webhooks(_service(request)), _told, by="public_id")
 
     @described(
         "create_webhook",
+        "Create a webhook: be told by signed POSTs",
         {201: webhook_shapes.WebhookCreated},
         "position_gone",
         *WITH_BODY,
@@ -50,12 +53,13 @@ class Webhooks(WebhookView):
 
 
 class OneWebhook(WebhookView):
-    @described("webhook", {200: webhook_shapes.WebhookAbout}, "unknown_webhook", *FOR_SERVICES)
+    @described("webhook", "See a webhook", {200: webhook_shapes.WebhookAbout}, "unknown_webhook", *FOR_SERVICES)
     def get(self, request: Request, webhook: str) -> HttpResponse:
         return answer(_told([find(_service(request), webhook)])[0])
 
     @described(
         "change_webhook",
+        "Change a webhook, switch it off and on",
         {200: webhook_shapes.WebhookAbout},
         "unknown_webhook",
         *WITH_BODY,
@@ -77,7 +81,7 @@ class OneWebhook(WebhookView):
             control.enable(row)
         return answer(_told([find(_service(request), webhook)])[0])
 
-    @described("delete_webhook", {204: None}, "unknown_webhook", *FOR_SERVICES)
+    @described("delete_webhook", "Delete a webhook", {204: None}, "unknown_webhook", *FOR_SERVICES)
     def delete(self, request: Request, webhook: str) -> HttpResponse:
         """With its deliveries, also those that were not through."""
         control.delete(find(_service(request), webhook))
@@ -87,7 +91,13 @@ class OneWebhook(WebhookView):
 class Secret(WebhookView):
     """A new secret. The one before signs as well for a day."""
 
-    @described("rotate_webhook_secret", {201: webhook_shapes.FreshSecret}, "unknown_webhook", *FOR_SERVICES)
+    @described(
+        "rotate_webhook_secret",
+        "Create a new secret",
+        {201: webhook_shapes.FreshSecret},
+        "unknown_webhook",
+        *FOR_SERVICES,
+    )
     def post(self, request: Request, webhook: str) -> HttpResponse:
         row = find(_service(request), webhook)
         secret = registry.rotate_secret(webhook=row)
@@ -98,7 +108,14 @@ class Secret(WebhookView):
 class Test(WebhookView):
     """A delivery of the event `ping`, which goes the way of all others."""
 
-    @described("test_webhook", {201: webhook_shapes.DeliveryAbout}, "unknown_webhook", "invalid", *FOR_SERVICES)
+    @described(
+        "test_webhook",
+        "Send a webhook a ping",
+        {201: webhook_shapes.DeliveryAbout},
+        "unknown_webhook",
+        "invalid",
+        *FOR_SERVICES,
+    )
     def post(self, request: Request, webhook: str) -> HttpResponse:
         return answer(_told_deliveries([control.ping(find(_service(request), webhook))])[0], status=201)
 
@@ -108,6 +125,7 @@ class Deliveries(WebhookView):
 
     @described(
         "webhook_deliveries",
+        "List a webhook's deliveries and dead letters",
         {200: webhook_shapes.DeliveryList},
         "unknown_webhook",
         "invalid",
@@ -127,6 +145,7 @@ class Retry(WebhookView):
 
     @described(
         "retry_webhook_delivery",
+        "Send a delivery again",
         {200: webhook_shapes.DeliveryAbout},
         "unknown_webhook",
         "unknown_delivery",

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
 
 from messaging.live.node import Node
 from tests.api.test_tenants import CASES
@@ -44,6 +45,25 @@ def test_every_endpoint_has_its_place_on_the_page() -> None:
 
     assert headings() == built
     assert {heading for heading, _ in examples()} >= built
+
+
+def test_the_table_says_of_every_endpoint_what_its_description_says() -> None:
+    """So Swagger UI and the page have the same words, in the same two parts."""
+    table = dict(re.findall(r"^\| \[`(\w+ /\S+)`\]\(\S+\) \| (.+?) \|", PAGE, re.MULTILINE))
+    parts = {
+        name: part for part in PAGE.split("\n# ")[1:] for name in re.findall(r"^### (\w+ /\S+)$", part, re.MULTILINE)
+    }
+
+    operations = {
+        f"{method.upper()} {path.removeprefix('/api/v1')}": operation
+        for path, methods in SchemaGenerator().get_schema(request=None, public=True)["paths"].items()
+        for method, operation in methods.items()
+    }
+
+    assert table == {name: one["summary"][:1].lower() + one["summary"][1:] for name, one in operations.items()}
+    assert {name: [part.splitlines()[0]] for name, part in parts.items()} == {
+        name: one["tags"] for name, one in operations.items()
+    }
 
 
 def test_every_metric_is_on_the_page_and_no_other(idle_node: Node) -> None:

@@ -45,6 +45,24 @@ def test_every_operation_is_described_with_its_credential_and_refusals(described
             assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
 
 
+def test_every_operation_has_a_summary_of_its_own_and_stands_with_its_own_kind(described: dict) -> None:
+    """Swagger UI shows the summary beside the path, and a part per tag."""
+    operations = [operation for methods in described["paths"].values() for operation in methods.values()]
+
+    summaries = [operation.get("summary", "") for operation in operations]
+
+    assert len(set(summaries)) == len(summaries) == len(ALL)
+    for summary in summaries:
+        assert 0 < len(summary) <= 60, summary
+        assert summary[0].isupper(), summary
+        assert not summary.endswith("."), summary
+    parts = {"deviceToken": "For devices", "serviceKey": "For services"}
+    for operation in operations:
+        (credential,) = operation["security"][0]
+        assert operation["tags"] == [parts[credential]]
+    assert sorted(tag["name"] for tag in described["tags"]) == sorted(parts.values())
+
+
 def same(template: str, path: str) -> bool:
     parts, others = template.split("/"), path.split("/")
     return len(parts) == len(others) and all(a == b or a.startswith("{") for a, b in zip(parts, others, strict=True))
