@@ -20,11 +20,12 @@ from messaging.log.effects import Effects
 from messaging.log.reading import Entry
 from messaging.models import Stream
 from messaging.protocol.errors import ProtocolError
-from tests import emptying, static_files, wiretap
+from tests import emptying, plans, static_files, wiretap
 from tests import zoo as zoos
 
 wiretap.tap()
 emptying.install()
+plans.install()
 static_files.remember()
 
 
@@ -34,6 +35,13 @@ def every_frame_is_described() -> Iterator[None]:
     wiretap.begin()
     yield
     assert wiretap.faults() == []
+
+
+@pytest.fixture(autouse=True)
+def no_statement_takes_as_long_as_all_that_is_stored() -> Iterator[None]:
+    """Of messaging/log, as SQLite plans them, in whatever test they are run."""
+    yield
+    assert plans.faults() == []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -21,12 +21,14 @@ def watch() -> int:
     Two reads, and a transaction where something has changed. Several processes may run it at once.
     """
     soft = settings.MEANWHILE_BACKLOG_SOFT
-    # By the index (stream, processed), and only in streams that can have such a backlog at all.
+    # By the index (stream, processed), and only in streams that can have such a backlog at all. CROSS: else SQLite goes
+    # through all subscriptions and looks each one's stream up. In any order: `_note` has one.
     above = sql.run(
         "SELECT u.id FROM messaging_stream s"
-        " JOIN messaging_subscription u ON u.stream_id = s.id AND u.processed < s.head - %s"
+        " CROSS JOIN messaging_subscription u"
         " LEFT JOIN messaging_fallenbehind b ON b.subscription_id = u.id"
-        " WHERE s.head > %s AND b.subscription_id IS NULL ORDER BY u.id LIMIT %s",
+        " WHERE u.stream_id = s.id AND u.processed < s.head - %s AND s.head > %s AND b.subscription_id IS NULL"
+        " LIMIT %s",
         soft,
         soft,
         MOST,

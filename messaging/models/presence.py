@@ -59,7 +59,7 @@ class Presence(models.Model):
             models.CheckConstraint(condition=Q(told_state__in=PresenceState.values), name="presence_told_state_known"),
         ]
         indexes: ClassVar = [
-            # Expiry of leases: WHERE state <> 'offline' AND last_seen < …
+            # Expiry of leases: WHERE NOT (state = 'offline') AND last_seen < …
             models.Index(fields=["last_seen"], condition=~Q(state="offline"), name="presence_lease"),
             # Services that listen: WHERE told_at > … ORDER BY told_at
             models.Index(fields=["told_at"], name="presence_told"),
