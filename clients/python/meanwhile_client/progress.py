@@ -11,6 +11,7 @@ from typing import Any
 from meanwhile_client.connection import Frame
 from meanwhile_client.errors import ConnectionLost
 from meanwhile_client.items import Message
+from meanwhile_client.lane import AHEAD
 from meanwhile_client.store import Place, Store
 
 log = logging.getLogger("meanwhile_client")
@@ -33,9 +34,14 @@ class Progress:
         #: Of which streams results are to be told; how far they were on this connection.
         self._dirty: set[str] = set()
         self._told: dict[str, int] = {}
-        #: What is to be acknowledged: `latest` values, and what came behind a stop.
+        #: `latest` values that are to be acknowledged.
         self._versions: dict[str, int] = {}
-        self._acks: dict[str, int] = {}
+        #: The last offset that came on this connection, how far it was acknowledged, and where that may be more.
+        self._came: dict[str, int] = {}
+        self._acked: dict[str, int] = {}
+        self._fresh: set[str] = set()
+        #: Streams in which all that comes is acknowledged, for it is dropped.
+        self.shed: set[str] = set()
 
     # --- a connection begins -----------------------------------------------------------------------------------------
 
@@ -53,8 +59,8 @@ class Progress:
         """A new connection: where the server stands; what it does not know of is reported again."""
         self._dirty.clear()
         self._versions.clear()
-        self._acks.clear()
-        self.stops.clear()
+        for of_the_connection in (self._came, self._acked, self._fresh, self.shed, self.stops):
+            of_the_connection.clear()
         for entry in entries:
             self.enter(entry)
 
@@ -72,15 +78,15 @@ class Progress:
 
     # --- what the app has done ---------------------------------------------------------------------------------------
 
-    def expects(self, message: Message) -> bool:
-        """Whether it is to be handed over now. Raises ConnectionLost where one before it is missing."""
-        if message.stream in self.stops:
-            self._pass(message)
-            return False
-        done = self.places[message.stream].done
-        if message.offset > done + 1:
-            raise ConnectionLost({"detail": f"{message.stream} has an unexplained hole: the replay begins again."})
-        return message.offset == done + 1
+    def came(self, message: Message) -> None:
+        """It is acknowledged when it is its turn."""
+        self._came[message.stream] = max(self._came.get(message.stream, 0), message.offset)
+        self._fresh.add(message.stream)
+
+    def crowded(self, stream: str) -> bool:
+        """Whether more came than is acknowledged before the handlers: the rest holds the window of all streams."""
+        place = self.places.get(stream)
+        return place is not None and self._came.get(stream, 0) > place.done + AHEAD
 
     def processed(self, message: Message, value: Any) -> None:
         if value is not None and _sendable(message, value):
@@ -92,7 +98,6 @@ class Progress:
         detail = _unsendable.sub("\ufffd", str(error))[:1024]
         failure = {"offset": message.offset, "code": type(error).__name__[:128], "detail": detail}
         if message.on_failure == "stop":
-            self._pass(message)
             self._stop(message.stream, failure)
             return True
         self.places[message.stream].exceptions.append(failure)
@@ -104,18 +109,16 @@ class Progress:
         self.places[stream].done = upto
         self._save()
         self._dirty.add(stream)
+        self._fresh.add(stream)
 
     def shown(self, stream: str, version: int) -> None:
         """A `latest` value was handed over."""
         self._versions[stream] = version
 
-    def _pass(self, message: Message) -> None:
-        """Acknowledged, for the window is the other streams', too; and dropped: it comes again with the next replay."""
-        self._acks[message.stream] = max(self._acks.get(message.stream, 0), message.offset)
-
     def _stop(self, stream: str, failure: Frame) -> None:
         self.stops[stream] = failure
         self._dirty.add(stream)
+        self._fresh.add(stream)
 
     def _save(self) -> None:
         self._store.save(self.places)
@@ -127,15 +130,31 @@ class Progress:
         while self._versions:
             stream, version = self._versions.popitem()
             yield {"type": "ack_latest", "stream": stream, "version": version}
-        while self._acks:
-            stream, upto = self._acks.popitem()
-            if place := self.places.get(stream):
+        for stream in sorted(self._fresh):
+            self._fresh.discard(stream)
+            place = self.places.get(stream)
+            if place and (upto := self._receipt(stream, place)):
                 yield {"type": "ack", "stream": stream, "upto": upto, "epoch": place.epoch}
         for stream in sorted(self._dirty):
             self._dirty.discard(stream)
             if place := self.places.get(stream):
                 for results in self._results(stream, place):
                     yield {"type": "results", "stream": stream, "epoch": place.epoch, **results}
+
+    def _receipt(self, stream: str, place: Place) -> int | None:
+        """Up to where to acknowledge; None: no further than it was, or than the results say.
+
+        Received is not processed: it frees the window, which is the other streams', too. Not of all that came: what is
+        behind AHEAD holds the server back. What is dropped, behind a stop or a handler that hangs, holds back nobody:
+        it comes again with the next replay.
+        """
+        came = self._came.get(stream, 0)
+        dropped = stream in self.stops or stream in self.shed
+        upto = came if dropped else min(came, place.done + AHEAD)
+        if upto <= max(place.done, self._acked.get(stream, 0)):
+            return None
+        self._acked[stream] = upto
+        return upto
 
     def _results(self, stream: str, place: Place) -> Iterator[Frame]:
         """Everything up to `done`: cumulative, cut where it would be too large.
