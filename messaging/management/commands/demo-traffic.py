@@ -51,9 +51,7 @@ class Command(DatabaseCommand):
         streams = options["to"] or [ROOM]
         sent = Sent()
         try:
-            self.stdout.write(f"{options['rate']:g} messages a second to {', '.join(streams)}. Ctrl-C ends it.")
-            self.stdout.flush()
-            asyncio.run(traffic(text, names, streams, options, sent))
+            asyncio.run(self._traffic(text, names, streams, options, sent))
         except* KeyboardInterrupt:
             pass
         except* MeanwhileError as errors:
@@ -61,6 +59,14 @@ class Command(DatabaseCommand):
         finally:
             revoke_key(key=key)
             self.stdout.write(f"{sent.answered} messages published.")
+
+    async def _traffic(
+        self, key: str, names: list[str], streams: list[str], options: dict[str, Any], sent: Sent
+    ) -> None:
+        """Says that Ctrl-C ends it once the loop can be ended: a half-made one leaves a traceback."""
+        self.stdout.write(f"{options['rate']:g} messages a second to {', '.join(streams)}. Ctrl-C ends it.")
+        self.stdout.flush()
+        await traffic(key, names, streams, options, sent)
 
 
 @dataclass
