@@ -39,7 +39,7 @@ def every_frame_is_described() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_statement_takes_as_long_as_all_that_is_stored() -> Iterator[None]:
-    """Of messaging/log, as SQLite plans them, in whatever test they are run."""
+    """Of messaging/log, as the database plans them, in whatever test they are run."""
     yield
     assert plans.faults() == []
 

@@ -1,14 +1,14 @@
-"""Looks over SQLite's shoulder: how it means to go about each statement of messaging/log that a test runs, whatever it
-says there. `tests/conftest.py` fails the test in which one would take as long as everything that is stored.
+"""Looks over the database's shoulder: how it means to go about each statement of messaging/log that any test runs.
+`tests/conftest.py` fails the test in which one would take as long as everything that is stored.
 
-Without ANALYZE, which nobody runs, a plan follows from the statement and the indexes alone: that the tests' tables are
-nearly empty makes no difference.
+SQLite: without ANALYZE, which nobody runs, a plan follows from the statement and the indexes alone; that the tests'
+tables are nearly empty makes no difference. PostgreSQL plans by what is stored, which is next to nothing here: it is
+asked what it would do if it could help it. LIMIT: so there only a statement that no index can serve is found.
 """
 
 from __future__ import annotations
 
 import re
-import sqlite3
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ _seen: set[str] = set()
 
 
 class Step(NamedTuple):
-    """A row of EXPLAIN QUERY PLAN. Steps of one parent are loops, each inside the one before."""
+    """A row of SQLite's EXPLAIN QUERY PLAN. Steps of one parent are loops, each inside the one before."""
 
     id: int
     parent: int
@@ -63,14 +63,28 @@ def seen() -> set[str]:
 
 def explained(statement: str, parameters: Sequence[Any]) -> list[str]:
     """What there is against a statement, on this thread's connection."""
+    judge = _on_sqlite if connection.vendor == "sqlite" else _on_postgres
     # Past whoever counts or wraps what is executed.
     with closing(connection.create_cursor()) as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        return [f"{fault}\n{statement}" for fault in judged(statement, [Step(*row) for row in cursor.fetchall()])]
+        return [f"{fault}\n{statement}" for fault in judge(cursor, statement, parameters)]
+
+
+def _on_postgres(cursor: Any, statement: str, parameters: Sequence[Any]) -> list[str]:
+    cursor.execute("SET enable_seqscan = off")
+    cursor.execute(f"EXPLAIN {statement}", parameters)
+    lines = [line.strip(" ->") for (line,) in cursor.fetchall()]
+    cursor.execute("SET enable_seqscan = on")
+    through = [line for line in lines if (words := line.split())[:3] == ["Seq", "Scan", "on"] and words[3] in LARGE]
+    return [f"goes through the whole of {line.split()[3]}: {line}" for line in through]
+
+
+def _on_sqlite(cursor: Any, statement: str, parameters: Sequence[Any]) -> list[str]:
+    cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    return judged(statement, [Step(*row) for row in cursor.fetchall()])
 
 
 def judged(statement: str, plan: list[Step]) -> list[str]:
-    """What there is against a plan."""
+    """What there is against a plan of SQLite."""
     tables = _tables(statement)
     repeated = {step.id for step in plan if step.detail.startswith("CORRELATED")}
     looping: set[int] = set()
@@ -99,7 +113,7 @@ def _tables(statement: str) -> dict[str, set[str]]:
 
 
 def _listen(connection: BaseDatabaseWrapper, **signal: Any) -> None:
-    if connection.vendor == "sqlite" and _look not in connection.execute_wrappers:
+    if _look not in connection.execute_wrappers:
         # The outermost: whoever wraps for a while takes the last away again.
         connection.execute_wrappers.insert(0, _look)
 
@@ -109,7 +123,7 @@ def _look(execute: Callable[..., Any], sql: str, params: Any, many: bool, contex
         try:
             _faults.extend(explained(sql, params))
             _seen.add(sql)
-        except sqlite3.Error:
+        except context["connection"].Database.Error:
             pass  # The statement itself will say it, or be looked at the next time.
     return execute(sql, params, many, context)
 
