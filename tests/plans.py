@@ -28,7 +28,8 @@ LARGE = {
     "messaging_result",
     "messaging_subscription",
 }
-_MESSAGING = str(Path(__file__).resolve().parent.parent / "messaging")
+_TESTS = str(Path(__file__).resolve().parent)
+_MESSAGING = str(Path(_TESTS).parent / "messaging")
 _LOG = f"{_MESSAGING}/log/"
 
 _faults: list[str] = []
@@ -129,10 +130,10 @@ def _look(execute: Callable[..., Any], sql: str, params: Any, many: bool, contex
 
 
 def _of_the_log() -> bool:
-    """Whether it was messaging/log that wanted the statement, not somebody else by `sql.run`."""
+    """Whether it was messaging/log that wanted the statement, not a test or somebody else by `sql.run`."""
     frame = sys._getframe(1)
     while frame := frame.f_back:  # type: ignore[assignment]
         file = frame.f_code.co_filename
-        if file.startswith(_MESSAGING) and not file.endswith("/log/sql.py"):
+        if file.startswith((_MESSAGING, _TESTS)) and file != f"{_LOG}sql.py":
             return file.startswith(_LOG)
     return False
