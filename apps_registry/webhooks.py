@@ -76,23 +76,29 @@ def rotate_secret(*, webhook: Webhook) -> str:
 
 
 def disable(*, webhook: Webhook, reason: str) -> bool:
-    """Nothing goes there any more; what waits, waits. False if somebody was first."""
+    """Nothing goes there any more; what waits, waits. False if somebody was first, or has deleted it."""
     changed = Webhook.objects.filter(pk=webhook.pk, disabled_at=None).update(disabled_at=Now(), disabled_reason=reason)
-    webhook.refresh_from_db(fields=["disabled_at", "disabled_reason"])
+    _look_again(webhook)
     if changed:
         log.warning("webhook disabled webhook=%s: %s", webhook.public_id, reason)
     return bool(changed)
 
 
 def enable(*, webhook: Webhook) -> bool:
-    """It goes on where it stopped, as far as the feed is still kept. False if somebody was first."""
+    """It goes on where it stopped, as far as the feed is still kept. False if somebody was first, or has deleted it."""
     changed = Webhook.objects.filter(pk=webhook.pk, disabled_at__isnull=False).update(
         disabled_at=None, disabled_reason=""
     )
-    webhook.refresh_from_db(fields=["disabled_at", "disabled_reason"])
+    _look_again(webhook)
     if changed:
         log.info("webhook enabled webhook=%s", webhook.public_id)
     return bool(changed)
+
+
+def _look_again(webhook: Webhook) -> None:
+    """Whether it is off, and why; of one that is deleted nothing is to be known."""
+    if found := Webhook.objects.filter(pk=webhook.pk).values_list("disabled_at", "disabled_reason").first():
+        webhook.disabled_at, webhook.disabled_reason = found
 
 
 def _flags(events: Collection[str]) -> dict[str, bool]:

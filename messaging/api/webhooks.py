@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from apps_registry import webhooks as registry
 from apps_registry.models import Scope, Service, Webhook
@@ -25,6 +26,14 @@ from messaging.webhooks import control
 
 class WebhookView(ServiceView):
     reading = Scope.MANAGE
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """What somebody deletes between the look and the change is unknown, as it is a moment later."""
+        if isinstance(exc, Webhook.DoesNotExist):
+            exc = ProtocolError("unknown_webhook")
+        if isinstance(exc, WebhookDelivery.DoesNotExist):
+            exc = ProtocolError("unknown_delivery")
+        return super().handle_exception(exc)
 
 
 class Webhooks(WebhookView):
@@ -141,7 +150,10 @@ class Deliveries(WebhookView):
 
 
 class Retry(WebhookView):
-    """Due now, with its old id: a dead letter, one that waits for its next attempt, one that was delivered."""
+    """Due now, with its old id: a dead letter, one that waits for its next attempt, one that was delivered.
+
+    One that a worker may be posting is left to it.
+    """
 
     @described(
         "retry_webhook_delivery",

@@ -62,6 +62,11 @@ class Answer(Struct):
         return self.status == 410
 
 
+def lease() -> timedelta:
+    """How long a delivery that is taken is its worker's alone: what is due later than this is in nobody's hands."""
+    return timedelta(seconds=settings.MEANWHILE_WEBHOOK_TIMEOUT + MARGIN)
+
+
 def waiting() -> list[int]:
     """The webhooks that have something to be done now. One read."""
     mine = f" FROM messaging_webhookdelivery d WHERE d.webhook_id = w.id AND {_OPEN}"
@@ -91,11 +96,11 @@ def take(webhook_id: int) -> Job | None:
     while row := _next(hearer):
         id, message_id, body, attempts = row
         if attempts < schedule.ATTEMPTS:
-            lease = hearer.now + timedelta(seconds=settings.MEANWHILE_WEBHOOK_TIMEOUT + MARGIN)
+            until = hearer.now + lease()
             sql.run(
                 "UPDATE messaging_webhookdelivery SET attempts = attempts + 1,"
                 f" next_attempt_at = {sql.moment()} WHERE id = %s",
-                sql.stamp(lease),
+                sql.stamp(until),
                 id,
             )
             return Job(id, webhook_id, hearer.public_id, url, keys, message_id, body, attempts + 1, hearer.now)

@@ -75,12 +75,19 @@ def send_again(deliveries: Collection[int]) -> int:
     return count
 
 
+@transaction.atomic
 def retry(delivery: WebhookDelivery) -> None:
-    """Due now, whatever became of it: a dead letter, one that waits for its turn, one that was delivered."""
+    """Due now, whatever became of it: a dead letter, one that waits for its turn, one that was delivered.
+
+    One that is due within a lease is left alone: a worker may be posting it, and a second one would at the same time.
+    """
+    # As in `take`: what a worker takes while this waits is seen as taken.
+    Webhook.objects.select_for_update(no_key=True).get(pk=delivery.webhook_id)
     if not send_again([delivery.pk]):
         rows = WebhookDelivery.objects.filter(pk=delivery.pk)
         if not rows.in_state(DeliveryState.DELIVERED).update(delivered_at=None, attempts=0, next_attempt_at=Now()):
-            rows.in_state(DeliveryState.OPEN).update(next_attempt_at=Now())
+            later = rows.in_state(DeliveryState.OPEN).filter(next_attempt_at__gt=Now() + claims.lease())
+            later.update(next_attempt_at=Now())
     delivery.refresh_from_db()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from apps_registry.models import Webhook
 from messaging.log import sql
@@ -190,6 +191,38 @@ def test_a_webhook_is_deleted_with_its_deliveries(operator: Caller, hook: str) -
 
 
 @pytest.mark.usefixtures("letters")
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "code"),
+    [
+        ("patch", "", {"url": f"{URL}/2"}, "unknown_webhook"),
+        ("patch", "", {"disabled": True}, "unknown_webhook"),
+        ("patch", "", {"disabled": False}, "unknown_webhook"),
+        ("post", "/secret", {}, "unknown_webhook"),
+        ("post", "/deliveries/{delivery}/retry", {}, "unknown_webhook"),
+        ("post", "/deliveries/{delivery}/retry", {}, "unknown_delivery"),
+        ("delete", "", None, "unknown_webhook"),
+    ],
+)
+def test_one_that_is_deleted_at_that_very_moment_is_unknown(
+    operator: Caller, hook: str, verb: str, path: str, body: Any, code: str
+) -> None:
+    delivery = operator.post(f"{hook}/test", {}).json()["id"]
+
+    def deleting(execute: Any, sql: str, *args: Any) -> Any:
+        """Somebody else is quicker: between the look and the first statement that is to change it."""
+        if not gone and ("SAVEPOINT" in sql or sql.startswith(("BEGIN", "UPDATE"))):
+            gone.append(sql)
+            (WebhookDelivery if code == "unknown_delivery" else Webhook).objects.all().delete()
+        return execute(sql, *args)
+
+    gone: list[str] = []
+    with connection.execute_wrapper(deleting):
+        said = getattr(operator, verb)(hook + path.format(delivery=delivery), *([] if body is None else [body]))
+
+    assert gone
+    assert problem(said) == (404, code)
+
+
 def test_another_service_of_the_same_app_sees_none_of_it(idle_node: object, world: World, hook: str) -> None:
     other = service_caller(world.weather)
 

@@ -126,6 +126,16 @@ def test_gone_switches_the_webhook_off(post: Post, receiver: Receiver) -> None:
     assert (only().state, only().last_error) == (DeliveryState.DEAD, "HTTP 410")
 
 
+def test_a_webhook_that_is_deleted_while_its_receiver_says_gone_is_nobodys_failure(
+    post: Post, receiver: Receiver
+) -> None:
+    webhook = post.webhook(receiver)
+    Webhook.objects.filter(pk=webhook.pk).delete()
+
+    assert webhooks.disable(webhook=webhook, reason="The receiver answered 410 Gone.") is False
+    assert webhooks.enable(webhook=webhook) is False
+
+
 def test_after_the_last_attempt_it_is_a_dead_letter(post: Post, receiver: Receiver) -> None:
     post.webhook(receiver)
     post.results(1)

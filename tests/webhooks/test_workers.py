@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from messaging.models import DeliveryState, WebhookDelivery
+from messaging.webhooks import control
 from tests.waiting import until
 from tests.webhooks.conftest import Post
 from tests.webhooks.receiver import Receiver
@@ -80,6 +81,27 @@ def test_two_workers_at_once_deliver_each_once(post: Post, receiver: Receiver) -
         told = [item["position"] for heard in mine for item in heard.event["data"]["items"]]
         assert sorted(told) == list(range(1, MESSAGES * 100 + 1))
         assert len({heard.id for heard in mine}) == len(mine)
+
+
+def test_what_a_worker_is_posting_is_not_posted_by_another_when_it_is_retried_by_hand(
+    post: Post, receiver: Receiver
+) -> None:
+    post.webhook(receiver)
+    go_on = threading.Event()
+    receiver.decide = lambda _: 204 if len(receiver.heard) > 1 or go_on.wait(20) else 500
+    post.results(1)
+    worker = post.process()
+    until(lambda: receiver.heard, "the first POST")
+
+    control.retry(WebhookDelivery.objects.get())
+    post.deliver()
+
+    assert len(receiver.heard) == 1
+    go_on.set()
+    until(lambda: WebhookDelivery.objects.in_state("delivered").exists(), "delivered")
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert len(receiver.heard) == 1
 
 
 def test_on_sigterm_the_attempt_under_way_is_finished_and_nothing_more_is_taken(post: Post, receiver: Receiver) -> None:
