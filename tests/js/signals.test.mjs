@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
+import { MeanwhileError } from "../../messaging/static/messaging/client/codes.js";
 import { patiently } from "../../messaging/static/messaging/client/signals.js";
 import { FakeClock, settled } from "./clock.mjs";
 
@@ -96,6 +97,39 @@ test("what fails at once has failed; with others under way it has not", async ()
   asked[2].answer("page");
   await settled();
   assert.equal(second.value, "page");
+});
+
+test("a server that refuses for now is not asked once more beside it, and what it said counts if nothing better comes", async () => {
+  const result = ask();
+  await clock.pass(3_000);
+  asked[1].fail(Object.assign(new MeanwhileError("rate_limited", { temporary: true }), { retryAfter: 30_000 }));
+  await clock.pass(4_999);
+  assert.deepEqual([result.at, asked.length], [null, 2]);
+
+  await clock.pass(1);
+
+  assert.deepEqual([result.error.code, result.error.retryAfter, result.at, asked.length], ["rate_limited", 30_000, 8_000, 2]);
+  assert.equal(clock.waiting, 0);
+});
+
+test("of a refusal for now and a lost connection the refusal is what is known", async () => {
+  const result = ask();
+  await clock.pass(3_000);
+  asked[1].fail(new MeanwhileError("restart", { temporary: true }));
+  asked[0].fail(new TypeError("reset"));
+  await settled();
+
+  assert.equal(result.error.code, "restart");
+});
+
+test("given up from outside after a refusal, it is given up", async () => {
+  const result = ask();
+  await clock.pass(3_000);
+  asked[1].fail(new MeanwhileError("restart", { temporary: true }));
+  over.abort();
+  await settled();
+
+  assert.equal(result.error.name, "AbortError");
 });
 
 test("what may not be said twice is said once, and a pull that waits has its time", async () => {

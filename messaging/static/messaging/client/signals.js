@@ -59,7 +59,7 @@ export function unless(signal, promise) {
  * @param {{clock: object, signal: AbortSignal, wait?: number, tries?: number}} about `wait`: ms the server may take before
  *   it answers; `tries`: so many at once at most, of what may be said twice
  * @param {(signal: AbortSignal, begun: () => void) => Promise<T>} ask `begun`: to be called when the answer begins
- * @returns {Promise<T>} @throws {MeanwhileError} silent
+ * @returns {Promise<T>} @throws {MeanwhileError} silent; or what one of them was refused with, which says more
  */
 export async function patiently({ clock, signal, wait = 0, tries = 1 }, ask) {
   const patience = within(signal);
@@ -71,7 +71,8 @@ export async function patiently({ clock, signal, wait = 0, tries = 1 }, ask) {
   try {
     return await race.run(wait + AGAIN_AFTER, tries);
   } catch (error) {
-    throw patience.signal.aborted && !signal.aborted ? new MeanwhileError("silent") : error;
+    if (signal.aborted) throw error;
+    throw race.refusal ?? (patience.signal.aborted ? new MeanwhileError("silent") : error);
   } finally {
     clock.clearTimeout(timer);
     patience.release();
@@ -86,6 +87,8 @@ class Race {
   #onBegun;
   #running = new Set();
   #again = null;
+  /** @type {MeanwhileError|null} perhaps for now only, of a server that has too much to do and says until when */
+  refusal = null;
 
   /** @param {{clock: object, signal: AbortSignal, ask: Function, onBegun: () => void}} parts */
   constructor({ clock, signal, ask, onBegun }) {
@@ -107,11 +110,17 @@ class Race {
     try {
       resolve(await this.#ask(own.signal, () => this.#begun(own)));
     } catch (error) {
-      this.#running.delete(own);
+      if (this.#running.delete(own) && error instanceof MeanwhileError) this.#refused(error);
       if (!this.#running.size) reject(error); // else another may be answered
     } finally {
       own.release();
     }
+  }
+
+  /** It is alive, and has heard us: asking once more would ask too much of it. */
+  #refused(error) {
+    this.refusal = error;
+    this.#clock.clearTimeout(this.#again);
   }
 
   #begun(own) {
