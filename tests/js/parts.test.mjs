@@ -6,6 +6,7 @@ import { App } from "../../messaging/static/messaging/client/app.js";
 import { Copies } from "../../messaging/static/messaging/client/copies.js";
 import { Links } from "../../messaging/static/messaging/client/links.js";
 import { Requests } from "../../messaging/static/messaging/client/requests.js";
+import { ROOM } from "../../messaging/static/messaging/client/runner.js";
 import { Tokens } from "../../messaging/static/messaging/client/tokens.js";
 import { settled } from "./clock.mjs";
 
@@ -74,6 +75,33 @@ describe("copies", () => {
     await settled();
 
     assert.deepEqual(told, [["message", "room:a", 1, true], ["gap", "room:a", null, true], ["latest", "room:a", null, true]]);
+  });
+});
+
+describe("copies nobody takes", () => {
+  const copy = (offset) => ["message", { stream: "room:a", offset, name: "gift", path: "live" }];
+
+  test("a handler that hangs lets as many wait as a leader would; the rest is a gap, in its place", async () => {
+    const told = [];
+    let go;
+    const held = new Promise((resolve) => { go = resolve; });
+    const handle = async ({ offset }) => { told.push(offset); await held; };
+    const copies = new Copies(new App({ handlers: { "*": handle }, onGap: ({ from, to, reason, copy }) => { told.push([from, to, reason, copy]); } }));
+    copies.begin();
+
+    for (let offset = 1; offset <= 50_000; offset += 1) copies.take(...copy(offset));
+    await settled();
+    assert.ok(copies.waiting("room:a") <= ROOM + 1);
+    go();
+    await settled();
+    copies.take(...copy(50_001));
+    await settled();
+
+    const messages = told.filter((one) => typeof one === "number");
+    const gaps = told.filter((one) => typeof one !== "number");
+    assert.deepEqual(gaps, [[ROOM + 1, 50_000, "overflow", true]]);
+    assert.deepEqual(messages, [...Array(ROOM).keys()].map((index) => index + 1).concat(50_001));
+    assert.deepEqual(told[ROOM], gaps[0]);
   });
 });
 

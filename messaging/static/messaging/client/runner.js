@@ -65,9 +65,12 @@ export class Runner {
     this.#roomy();
   }
 
+  /** @returns {number} items of the stream that no handler has begun with */
+  waiting(stream) { return this.#lanes.get(stream)?.queue.length ?? 0; }
+
   /** Resolves when the stream has room for another page. */
   async room(stream) {
-    while ((this.#lanes.get(stream)?.queue.length ?? 0) > ROOM && !this.#over) {
+    while (this.waiting(stream) > ROOM && !this.#over) {
       await new Promise((resolve) => this.#waiting.push(resolve));
     }
   }
