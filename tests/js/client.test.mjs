@@ -351,6 +351,26 @@ test("a pull whose token has expired is made again with a new one, and the socke
   assert.deepEqual(server.heard("refresh").map(({ token }) => token), ["good"]);
 });
 
+test("a getToken that never answers does not hold up the pulls for ever", async () => {
+  const server = new FakeServer(PHONE);
+  let asked = 0;
+  const getToken = async () => {
+    asked += 1;
+    return asked === 2 ? new Promise(() => {}) : "good";
+  };
+  const { phone, clock, seen } = await aPhoneThatIsLive(server, { getToken });
+  phone.background();
+  await clock.pass(100);
+  server.publish(PHONE, 1);
+  server.onPending = async () => (asked === 1 ? problem(401, "token_expired") : null);
+
+  phone.foreground();
+  await clock.pass(60_000);
+
+  assert.equal(asked, 2);
+  assert.deepEqual(offsets(seen.messages), [1]);
+});
+
 test("a token that is not valid is final", async () => {
   const server = new FakeServer(PHONE);
   const { phone, clock, seen } = aPhone(server, { getToken: () => "forged" });

@@ -29,6 +29,20 @@ beforeEach(() => {
   over = new AbortController();
 });
 
+test("what does not listen when it is given up is not waited for", async () => {
+  let error;
+  patiently({ clock, signal: over.signal }, () => new Promise(() => {})).catch((why) => { error = why; });
+
+  await clock.pass(8_000);
+  assert.equal(error.code, "silent");
+
+  patiently({ clock, signal: over.signal }, () => new Promise(() => {})).catch((why) => { error = why; });
+  over.abort();
+  await settled();
+  assert.equal(error.name, "AbortError");
+  assert.equal(clock.waiting, 0);
+});
+
 test("what is answered soon is asked once", async () => {
   const result = ask();
   await clock.pass(2_900);

@@ -51,6 +51,16 @@ export function unless(signal, promise) {
   });
 }
 
+/** As the promise, or rejected when it is not wanted any more: the app's `getToken` knows of no signal, and may hang. */
+function heeding(signal, promise) {
+  return new Promise((resolve, reject) => {
+    const end = () => reject(Object.assign(new Error("Given up."), { name: "AbortError" }));
+    if (signal.aborted) end();
+    signal.addEventListener("abort", end);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", end));
+  });
+}
+
 /**
  * A request that is given up when its answer does not begin, or does not end, in time. The connection it went into may be
  * dead without anybody knowing: a pool keeps some of these, and giving one up costs its time. So the request is made again
@@ -108,7 +118,7 @@ class Race {
     this.#running.add(own);
     if (left > 0) this.#again = this.#clock.setTimeout(() => this.#try({ ms: AGAIN_AFTER, left: left - 1, resolve, reject }), ms);
     try {
-      resolve(await this.#ask(own.signal, () => this.#begun(own)));
+      resolve(await heeding(own.signal, this.#ask(own.signal, () => this.#begun(own))));
     } catch (error) {
       if (this.#running.delete(own) && error instanceof MeanwhileError) this.#refused(error);
       if (!this.#running.size) reject(error); // else another may be answered
