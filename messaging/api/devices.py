@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -22,7 +22,7 @@ from messaging.api.schema import CURSOR, FOR_SERVICES, LIMIT, WITH_BODY, asks, d
 from messaging.live import node
 from messaging.log import reading
 from messaging.log.effects import Effects
-from messaging.models import PresenceState
+from messaging.models import PresenceState, Subscription
 from messaging.protocol.errors import ProtocolError
 
 
@@ -129,7 +129,10 @@ def find(app: App, name: str) -> Device:
 
 def _devices(app: App) -> QuerySet[Device]:
     """With presence and backlog: how many messages of all its streams a device has not processed."""
-    backlog = Coalesce(Sum(F("subscriptions__stream__head") - F("subscriptions__processed")), 0)
+    of_one = Subscription.objects.filter(device=OuterRef("pk")).values("device")
+    summed = of_one.values(summed=Sum(F("stream__head") - F("processed")))
+    # A query by device, not a GROUP BY: that would be made of all the app's devices for each page of them.
+    backlog = Coalesce(Subquery(summed), 0)
     return Device.objects.filter(app=app).select_related("app", "presence").annotate(backlog=backlog)
 
 

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -21,7 +22,7 @@ from messaging.log import membership, retention
 from messaging.log.effects import Effects, Left
 from messaging.log.reading import Entry
 from messaging.log.verbs import Joining, Leaving
-from messaging.models import Stream, StreamKind
+from messaging.models import Stream, StreamKind, Subscription
 from messaging.protocol.errors import ProtocolError
 from messaging.protocol.names import stream_kind
 
@@ -162,7 +163,9 @@ def _rooms_only(stream: str) -> None:
 
 
 def _streams(app: App) -> QuerySet[Stream]:
-    return Stream.objects.filter(app=app).annotate(members=Count("subscriptions"))
+    # A query by stream, not a GROUP BY: see `devices`.
+    of_one = Subscription.objects.filter(stream=OuterRef("pk")).values("stream")
+    return Stream.objects.filter(app=app).annotate(members=Coalesce(Subquery(of_one.values(counted=Count("pk"))), 0))
 
 
 def _history(row: Stream) -> dict[str, Any] | None:
