@@ -95,7 +95,8 @@ def now() -> datetime:
 
 def stamp(moment: datetime) -> str:
     """A moment as both engines store and compare it."""
-    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" + ("+00" if is_postgres() else "")
+    # Not by %Y, which is shorter for years of long ago: SQLite compares text.
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds") + ("+00" if is_postgres() else "")
 
 
 def moment_of(stored: datetime | str | None) -> datetime | None:

@@ -27,7 +27,7 @@ def octets(text: str) -> int:
 
 def instant(moment: datetime) -> str:
     """`2026-11-22T10:00:00.000Z`"""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def message_parts(stream: str, name: str, service: str | None, *, stops: bool) -> tuple[str, str, str]:

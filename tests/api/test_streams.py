@@ -230,6 +230,14 @@ class TestWhatNewcomersGetOfARoom:
 
         assert (self.begins(game_api, "one", {"last": 0}), self.begins(game_api, "two", {"last": 4})) == (5, 1)
 
+    def test_since_a_moment_of_long_ago(self, game_api: Caller) -> None:
+        """Moments are compared as text on SQLite, where year 999 would be after this one."""
+        said = game_api.call("PUT", f"{STREAMS}/room:arena", {"history": {"since": "0999-01-01T00:00:00Z"}})
+        entry = game_api.put(f"{STREAMS}/room:arena/members/phone").json()
+
+        assert said.json()["history"] == {"since": "0999-01-01T00:00:00.000Z"}
+        assert (entry["processed"], entry["head"]) == (0, 5)
+
     def test_since_a_moment_and_by_registering(self, game_api: Caller, world: World) -> None:
         room = Stream.objects.get(name="room:arena")
         room.messages.filter(offset__lte=3).update(published_at="2020-01-01T00:00:00Z")
