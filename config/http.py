@@ -12,6 +12,7 @@ import asyncio
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -117,9 +118,12 @@ class OneHopHandler(ASGIHandler):
             failed = problems.response(ProtocolError("invalid", "The request's line is not UTF-8."))
         response: HttpResponseBase = failed or self.get_response(request)
         content = b"".join(response)  # type: ignore[arg-type]
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            # Django's, for nothing.
+            del response["Content-Length"], response["Content-Type"]
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
         headers += [(b"set-cookie", cookie.output(header="").encode().strip()) for cookie in response.cookies.values()]
-        if not response.has_header("Content-Length"):
+        if not response.has_header("Content-Length") and response.status_code != HTTPStatus.NO_CONTENT:
             headers.append((b"content-length", str(len(content)).encode()))
         # Sends request_finished, which gives the database connection back.
         response.close()

@@ -242,6 +242,17 @@ def test_a_failure_outside_of_views_is_a_problem_below_api(rf: Any) -> None:
     assert problems.server_error(rf.get("/admin/"))["Content-Type"].startswith("text/html")
 
 
+def test_an_answer_without_a_body_says_nothing_of_one() -> None:
+    """RFC 9110, 8.6: a server must not send a Content-Length with 204."""
+    host = [(b"host", b"localhost")]
+    scope = {"type": "http", "method": "OPTIONS", "path": "/api/v1/me", "query_string": b"", "headers": host}
+
+    answer = OneHopHandler()._respond(scope, b"")
+
+    assert (answer.status, answer.content) == (204, b"")
+    assert not {name for name, _ in answer.headers} & {b"content-length", b"content-type", b"transfer-encoding"}
+
+
 class TestOtherOrigins:
     """A page of another origin pulls, if its origin may open sockets."""
 
