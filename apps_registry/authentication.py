@@ -50,6 +50,8 @@ def has_scope(scope: str) -> type[BasePermission]:
     wanted = Scope(scope).value
 
     class HasScope(BasePermission):
+        scope = wanted
+
         def has_permission(self, request: Request, view: object) -> bool:
             if not isinstance(request.auth, ServiceKey):
                 raise BadKey("Send Authorization: Bearer SERVICE_KEY.")

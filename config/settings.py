@@ -189,7 +189,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["messaging.api.parsers.StrictJSONParser"],
     "EXCEPTION_HANDLER": "messaging.api.problems.handle",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "messaging.api.describing.Described",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {

@@ -63,6 +63,22 @@ def test_every_operation_has_a_summary_of_its_own_and_stands_with_its_own_kind(d
     assert sorted(tag["name"] for tag in described["tags"]) == sorted(parts.values())
 
 
+def test_the_description_of_an_operation_names_the_scope_it_needs(described: dict) -> None:
+    for case in ALL:
+        (operation,) = [
+            methods[case.method.lower()]
+            for path, methods in described["paths"].items()
+            if same(path, f"/api/v1/{case.path}") and case.method.lower() in methods
+        ]
+        said = operation.get("description", "")
+
+        assert said.count("Scope: ") == (case.by != "device")
+        assert said.endswith(f"Scope: {case.by}.") == (case.by != "device")
+        # The words for whoever writes views stay inside.
+        assert "SERVICE_KEY" not in said
+        assert "DEVICE_TOKEN" not in said
+
+
 def same(template: str, path: str) -> bool:
     parts, others = template.split("/"), path.split("/")
     return len(parts) == len(others) and all(a == b or a.startswith("{") for a, b in zip(parts, others, strict=True))
