@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { Meanwhile, MemoryStore, manualLifecycle } from "../../messaging/static/messaging/client/index.js";
 import { FakeClock } from "./clock.mjs";
-import { FakeServer, problem, silence } from "./fake_server.mjs";
+import { FakeServer, onASlowLine, problem, silence } from "./fake_server.mjs";
 
 const PHONE = "device:phone-1";
 
@@ -481,6 +481,19 @@ test("a pull that is not answered in 8 s is given up, and asked for again", asyn
 
   assert.deepEqual(offsets(seen.messages), [1, 2, 3]);
   assert.deepEqual(seen.events.filter(({ kind }) => kind === "delayed").map(({ code }) => code), ["silent"]);
+});
+
+test("a line on which a whole page takes too long: smaller pages are asked for", async () => {
+  const server = new FakeServer(PHONE);
+  server.pageSize = 500;
+  for (let offset = 1; offset <= 400; offset += 1) server.publish(PHONE, offset);
+  const clock = new FakeClock();
+  const { phone, seen } = aPhone(server, { clock, fetch: onASlowLine(server, clock) });
+  await phone.start();
+
+  await clock.pass(120_000);
+
+  assert.deepEqual(offsets(seen.messages), Array.from({ length: 400 }, (_, index) => index + 1));
 });
 
 test("a page that has begun to come may take longer than that", async () => {

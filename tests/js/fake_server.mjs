@@ -143,7 +143,7 @@ export class FakeServer {
       this.polling = true;
       if (!this.#news()) await this.#newsComes(Number(query.get("wait")) * 1000, signal);
     }
-    return this.#pageOfAll(query.get("cursor"));
+    return this.#pageOfAll(query.get("cursor"), this.#pageOf(query));
   }
 
   #news() {
@@ -159,10 +159,12 @@ export class FakeServer {
     });
   }
 
-  #pageOfAll(cursor) {
+  #pageOf(query) { return Math.min(this.pageSize, Number(query.get("limit") ?? Infinity)); }
+
+  #pageOfAll(cursor, size) {
     const places = cursor ? JSON.parse(cursor) : [...this.streams.values()].map(({ name, processed, head }) => [name, processed, head]);
     const told = places.flatMap(([name, after, cut]) => this.stream(name).told(after, cut));
-    const page = told.slice(0, this.pageSize);
+    const page = told.slice(0, size);
     const rest = places.map(([name, after, cut]) => {
       const last = page.findLast(({ stream }) => stream === name);
       const all = told.filter(({ stream }) => stream === name).length === page.filter(({ stream }) => stream === name).length;
@@ -222,7 +224,7 @@ export class FakeServer {
     const after = Math.max(asked.after ?? 0, query.has("cursor") ? 0 : stream.processed);
     const cut = Math.min(asked.until ?? stream.head, stream.head);
     const all = stream.told(after, cut);
-    const page = all.slice(0, this.pageSize);
+    const page = all.slice(0, this.#pageOf(query));
     const more = all.length > page.length;
     const last = page.at(-1);
     const next = more ? JSON.stringify({ stream: stream.name, after: last.to ?? last.offset, until: cut, epoch: stream.epoch }) : null;
@@ -379,6 +381,20 @@ export class FakeServer {
 /** Of a connection that is dead: no answer, and no word that there is none. */
 export function silence(signal) {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError"))));
+}
+
+/** `fetch` over a line that brings ten messages a second. */
+export function onASlowLine(server, clock) {
+  return async (url, request) => {
+    const answer = await server.fetch(url, request);
+    if (!new URL(url).pathname.endsWith("/pending") || !answer.ok) return answer;
+    const page = await answer.json();
+    const json = () => new Promise((resolve, reject) => {
+      clock.setTimeout(() => resolve(page), page.messages.length * 100);
+      request.signal.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
+    });
+    return { ok: true, status: 200, headers: answer.headers, json };
+  };
 }
 
 export function problem(status, code, about = {}, headers = {}) {

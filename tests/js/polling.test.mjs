@@ -6,7 +6,7 @@ import { Meanwhile, MemoryStore, manualLifecycle } from "../../messaging/static/
 import { Polled } from "../../messaging/static/messaging/client/polled.js";
 import { Ways } from "../../messaging/static/messaging/client/ways.js";
 import { FakeClock } from "./clock.mjs";
-import { FakeServer, problem, silence } from "./fake_server.mjs";
+import { FakeServer, onASlowLine, problem, silence } from "./fake_server.mjs";
 
 const PHONE = "device:phone-1";
 const LOBBY = "room:lobby";
@@ -52,6 +52,18 @@ async function aPhoneThatPolls(server, options) {
 const paths = (messages) => messages.map(({ offset, path }) => `${offset} ${path}`);
 const offsets = (messages) => messages.map(({ offset }) => offset);
 const asked = (server, end) => server.requests.filter(({ path }) => path.endsWith(end));
+
+test("a line on which a whole page takes too long: smaller pages are asked for", async () => {
+  const server = aServerBehindAProxy();
+  server.pageSize = 500;
+  for (let offset = 1; offset <= 400; offset += 1) server.publish(PHONE, offset);
+  const { phone, clock, seen } = aPhone(server, { fetch: onASlowLine(server, server.clock) });
+  await phone.start();
+
+  await clock.pass(180_000);
+
+  assert.deepEqual(offsets(seen.messages), Array.from({ length: 400 }, (_, index) => index + 1));
+});
 
 test("two sockets without a welcome, and it polls; messages come in order, and their results go back", async () => {
   const server = aServerBehindAProxy();

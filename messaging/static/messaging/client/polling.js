@@ -6,7 +6,7 @@
 import { MeanwhileError } from "./codes.js";
 import { Mailbox, spread } from "./mailbox.js";
 import { Polled } from "./polled.js";
-import { PAGE } from "./pull.js";
+import { Size } from "./pull.js";
 import { TRIES, patiently, sleep, unless, within } from "./signals.js";
 
 /** Seconds a pull waits for news. */
@@ -23,6 +23,7 @@ const OF_CONNECTION = new Set(["bad_token", "token_expired", "device_revoked", "
 export class Polling {
   #parts;
   #line = null;
+  #size = new Size();
 
   /** @param {{api: import("./transport.js").Api, clock: object, on: (event: object) => void, room: (stream: string) => Promise<void>}} parts */
   constructor(parts) { this.#parts = parts; }
@@ -31,7 +32,7 @@ export class Polling {
   open(connection) {
     this.close();
     const { on, ...parts } = this.#parts;
-    const line = new Line({ ...parts, on: (event) => this.#line === line && on({ ...event, connection }) });
+    const line = new Line({ ...parts, size: this.#size, on: (event) => this.#line === line && on({ ...event, connection }) });
     this.#line = line;
     on({ type: "opened", connection });
   }
@@ -51,6 +52,7 @@ class Line {
   #clock;
   #on;
   #room;
+  #size;
   #polled = new Polled();
   #mailbox;
   #over = new AbortController();
@@ -59,11 +61,12 @@ class Line {
   #last = Promise.resolve(); // page or join: one at a time, or a page would not know what the join did
   #news = () => {};
 
-  constructor({ api, clock, on, room }) {
+  constructor({ api, clock, on, room, size }) {
     this.#api = api;
     this.#clock = clock;
     this.#on = on;
     this.#room = room;
+    this.#size = size; // beyond this line, which ends with a page that does not come through
     this.#mailbox = new Mailbox({ api, clock, signal: this.#over.signal, on: (event) => this.#posted(event) });
   }
 
@@ -191,17 +194,22 @@ class Line {
 
   /** All pages of one pull; the next is asked for when there is room. */
   async #round(query, signal, all = false) {
-    let asked = { ...query, limit: PAGE };
+    let asked = query;
     for (let first = true; !signal.aborted; first = false) {
       const page = await this.#alone(() => this.#page(asked, signal, all && first));
       if (signal.aborted || (page.next ?? null) === null) return;
-      asked = { cursor: page.next, limit: PAGE };
+      asked = { cursor: page.next };
       for (const stream of Object.keys(page.streams)) await unless(signal, this.#room(stream));
     }
   }
 
   async #page(asked, signal, all) {
-    const page = await this.#request((...patience) => this.#api.pending(asked, ...patience), signal, { wait: asked.wait });
+    const query = { ...asked, limit: this.#size.limit };
+    const page = await this.#request((...patience) => this.#api.pending(query, ...patience), signal, { wait: asked.wait }).catch((error) => {
+      this.#size.failed(error);
+      throw error;
+    });
+    if ((page.next ?? null) === null) this.#size.through();
     if (signal.aborted) return page;
     for (const frame of this.#polled.page(page, all)) this.#say(frame);
     this.#say({ type: "pong" });

@@ -6,6 +6,19 @@ import { Backoff } from "./backoff.js";
 import { TRIES, patiently, sleep, unless } from "./signals.js";
 
 export const PAGE = 500;
+
+/** How large a page is asked for: smaller where one did not come through in its time, until all of a pull has. */
+export class Size {
+  limit = PAGE;
+
+  /** @param {Error} error of a page */
+  failed({ begun }) {
+    if (begun) this.limit = Math.ceil(this.limit / 4);
+  }
+
+  through() { this.limit = PAGE; }
+}
+
 /** How often in a row a stream may be told that its position is gone. More is a fault, and no reason to ask for ever. */
 const GONE_MOST = 3;
 
@@ -16,6 +29,7 @@ export class Puller {
   #room;
   #pulls = new Map(); // stream → the AbortController of its pull
   #gone = new Map();
+  #size = new Size();
   #turn = Promise.resolve();
 
   /**
@@ -53,13 +67,14 @@ export class Puller {
   /** All pages of one pull. */
   async #all({ stream, pull, after, until, epoch }, signal) {
     const backoff = new Backoff(this.#clock.random);
-    let query = { stream, after, until, epoch, limit: PAGE };
+    let query = { stream, after, until, epoch };
     while (!signal.aborted) {
-      const answer = await this.#inTurn(query, signal);
+      const answer = await this.#inTurn({ ...query, limit: this.#size.limit }, signal);
       if (signal.aborted) return;
       const { page, next, error } = answer.error ? answer : read(answer.body, stream, pull);
       if (error) {
         if (this.#final(error, stream, pull)) return;
+        this.#size.failed(error);
         const wait = backoff.next((error.retryAfter ?? 0) * (1 + this.#clock.random() / 2)); // not all at once
         this.#on({ type: "pull_delayed", stream, error, retryInMs: wait });
         await sleep(this.#clock, wait, signal);
@@ -68,8 +83,11 @@ export class Puller {
       this.#gone.delete(stream);
       backoff.reset();
       this.#on({ type: "page", stream, page });
-      if (next === null) return;
-      query = { cursor: next, limit: PAGE };
+      if (next === null) {
+        this.#size.through();
+        return;
+      }
+      query = { cursor: next };
       await unless(signal, this.#room(stream));
     }
   }

@@ -69,20 +69,23 @@ function heeding(signal, promise) {
  * @param {{clock: object, signal: AbortSignal, wait?: number, tries?: number}} about `wait`: ms the server may take before
  *   it answers; `tries`: so many at once at most, of what may be said twice
  * @param {(signal: AbortSignal, begun: () => void) => Promise<T>} ask `begun`: to be called when the answer begins
- * @returns {Promise<T>} @throws {MeanwhileError} silent; or what one of them was refused with, which says more
+ * @returns {Promise<T>} @throws {MeanwhileError} silent (`begun`: the answer had begun to come); or what one of them was
+ *   refused with, which says more
  */
 export async function patiently({ clock, signal, wait = 0, tries = 1 }, ask) {
   const patience = within(signal);
   const race = new Race({ clock, signal: patience.signal, ask, onBegun: () => {
+    begun = true;
     clock.clearTimeout(timer);
     timer = clock.setTimeout(patience.abort, BODY_WITHIN);
   } });
+  let begun = false;
   let timer = clock.setTimeout(patience.abort, wait + ANSWER_WITHIN);
   try {
     return await race.run(wait + AGAIN_AFTER, tries);
   } catch (error) {
     if (signal.aborted) throw error;
-    throw race.refusal ?? (patience.signal.aborted ? new MeanwhileError("silent") : error);
+    throw race.refusal ?? (patience.signal.aborted ? Object.assign(new MeanwhileError("silent"), { begun }) : error);
   } finally {
     clock.clearTimeout(timer);
     patience.release();
