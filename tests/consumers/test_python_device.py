@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from meanwhile_client import Device, Gap, Message, Service
+from meanwhile_client import Device, Gap, MemoryStore, Message, Service
+from meanwhile_client.store import Place
 
 from tests.consumers.actors import DEADLINE, Phone
 from tests.consumers.conftest import House
@@ -143,6 +144,26 @@ async def test_after_a_close_from_a_handler_nothing_more_is_handed_over(
     assert got == [0]
     assert await second.got(4) == [1, 2, 3, 4]
     await second.stop()
+
+
+class Full(MemoryStore):
+    def save(self, places: dict[str, Place]) -> None:
+        raise OSError("no room on the disk")
+
+
+async def test_what_the_store_raises_ends_the_device_and_nothing_is_reported(
+    house: House, phone: Phone, backend: Service
+) -> None:
+    got: list[Any] = []
+    device = Device(house.base, phone.token, {"turn": lambda message: got.append(message.data)}, store=Full())
+    await backend.publish_all([{"to": phone.stream, "name": "turn", "data": n} for n in range(3)])
+
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(OSError, match="no room"):
+            await device.run()
+
+    assert got == [0]
+    assert (await backend.message(phone.stream, 1))["items"][0]["state"] != "processed"
 
 
 async def test_a_device_that_is_taken_over_ends_for_good(house: House, phone: Phone, tmp_path: Path) -> None:
