@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from django.db import connection
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
-from messaging.api import problems, waiting
+from messaging.api import cors, problems, waiting
 from messaging.api.waiting import Waiting
 from messaging.live import node
 from messaging.protocol.errors import ProtocolError
@@ -56,10 +55,10 @@ class OneHopHandler(ASGIHandler):
         if body is None:
             return
         if isinstance(body, ProtocolError):
-            await _problem(send, body)
+            await _problem(send, scope, body)
             return
         if scope["path"].startswith("/api/v1/") and not await node.current().verified():
-            await _problem(send, ProtocolError("unavailable"), retry_after=1)
+            await _problem(send, scope, ProtocolError("unavailable"))
             return
         try:
             if self._waiting >= settings.MEANWHILE_HTTP_WAITING and scope["path"] not in HEALTH:
@@ -71,7 +70,7 @@ class OneHopHandler(ASGIHandler):
                 # Let in already: all members of a room are woken by one message, and none of them is turned away.
                 answer = await self._ask(waiting.again(scope), body, receive)
         except ProtocolError as error:
-            await _problem(send, error, retry_after=1)
+            await _problem(send, scope, error)
             return
         if answer:
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
@@ -176,10 +175,12 @@ async def _body(receive: Any) -> bytes | ProtocolError | None:
             return b"".join(parts)
 
 
-async def _problem(send: Any, error: ProtocolError, retry_after: int = 0) -> None:
-    content = json.dumps(error.as_problem()).encode()
-    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(content)).encode())]
-    if retry_after:
-        headers.append((b"retry-after", str(retry_after).encode()))
-    await send({"type": "http.response.start", "status": error.code.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+async def _problem(send: Any, scope: Any, error: ProtocolError) -> None:
+    """A refusal that no view made: readable for whoever could read the view's."""
+    response = problems.response(error)
+    origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+    cors.share(response, origins[0] if origins else "")
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
+    headers.append((b"content-length", str(len(response.content)).encode()))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})

@@ -15,6 +15,7 @@ from config.http import OneHopHandler
 from messaging.live import node as live_node
 
 PATH = "/robots.txt"
+ORIGIN = "https://app.example.com"
 
 
 class Busy:
@@ -41,7 +42,8 @@ class Busy:
         async def send(message: Any) -> None:
             self.sent.append(message)
 
-        scope = {"type": "http", "method": method, "path": PATH, "query_string": b"", "headers": []}
+        headers = [(b"origin", ORIGIN.encode())]
+        scope = {"type": "http", "method": method, "path": PATH, "query_string": b"", "headers": headers}
         return asyncio.ensure_future(self.handler(scope, receive, send))
 
     async def idle(self) -> None:
@@ -100,3 +102,21 @@ async def test_who_stays_in_the_queue_gets_an_answer(busy: Busy) -> None:
         ["GET"],
         ["http.response.start", "http.response.body"],
     )
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_page_of_another_origin_can_read_that_there_are_too_many(
+    busy: Busy, settings: Any, listed: bool
+) -> None:
+    """Else its browser tells it of a failed connection, and it does not know when to come back."""
+    settings.MEANWHILE_ORIGINS = [ORIGIN] if listed else []
+    settings.MEANWHILE_HTTP_WAITING = 0
+
+    await asyncio.wait_for(busy.ask("GET", asyncio.Event()), 10)
+
+    start, _ = busy.sent
+    headers = dict(start["headers"])
+    assert (start["status"], headers[b"retry-after"]) == (503, b"1")
+    assert headers.get(b"access-control-allow-origin") == (ORIGIN.encode() if listed else None)
+    assert (b"Retry-After" in headers.get(b"access-control-expose-headers", b"")) == listed
+    assert headers[b"vary"] == b"Origin"
