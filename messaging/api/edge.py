@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from msgspec import Struct
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -29,6 +30,14 @@ PATIENCE = 30
 
 
 class Edge(APIView):
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        # DRF's request refers to itself: body and answer would stay in memory until the garbage collector comes round,
+        # which is seldom (manage.py serve), and it counts objects, not megabytes.
+        self.request.parser_context.clear()
+        vars(self).clear()
+        return response
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         # A body sent in chunks has no length, and DRF would take it for empty.
         if "CONTENT_LENGTH" not in request.META:

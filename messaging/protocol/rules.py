@@ -87,6 +87,20 @@ def _explained(first: int, last: int, known: list[Hole]) -> Iterable[Hole]:
     yield Hole(first, last, UNRECORDED)
 
 
+def end_within(sizes: Iterable[tuple[int, int]], most: int, *, end: int) -> int:
+    """How far a range may be read: (offset, bytes) of its messages in order, with at most so many bytes. → offset
+
+    The first message always fits, whatever its size: else nobody would get past it.
+    """
+    first = True
+    for offset, size in sizes:
+        most -= size
+        if most < 0 and not first:
+            return offset - 1
+        first = False
+    return end
+
+
 class Segment(NamedTuple):
     """A run of offsets with one and the same result. `value`: JSON text of what the handler returned."""
 

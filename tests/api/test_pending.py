@@ -17,7 +17,7 @@ from apps_registry.models import Device
 from messaging import operations
 from messaging.api import waiting
 from messaging.live.node import Node
-from messaging.log import retention
+from messaging.log import reading, retention
 from messaging.log.effects import Effects
 from messaging.models import Gap, Message, Stream, Subscription
 from messaging.protocol import wire
@@ -381,10 +381,12 @@ def test_a_hole_longer_than_a_page_is_told_at_once(
     assert len(pages) <= 3
 
 
+@pytest.mark.parametrize("octets", [reading.BYTES, 1])
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])
 def test_every_offset_is_told_once_as_a_message_or_in_a_gap(
-    world: World, phone: Device, phone_api: Caller, limit: int
+    world: World, phone: Device, phone_api: Caller, monkeypatch: pytest.MonkeyPatch, limit: int, octets: int
 ) -> None:
+    monkeypatch.setattr(reading, "BYTES", octets)
     for number in range(12):
         world.publish("device:phone" if number % 3 else "room:lobby")
     past = timezone.now() - timedelta(seconds=1)

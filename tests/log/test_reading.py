@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import pytest
+
 from apps_registry.models import Device, MessageType
 from messaging.log import reading, retention
 from messaging.log.effects import Effects
@@ -54,6 +56,23 @@ def test_a_range_ends_at_its_limit(world: World, phone: Device) -> None:
     found = reading.read_range(world.entry(phone).stream_id, after=1, upto=5, limit=2)
 
     assert ([item.offset for item in found.items], found.upto) == ([2, 3], 3)
+
+
+def test_large_messages_are_read_a_share_at_a_time(
+    world: World, phone: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BYTES", 2000)
+    for size in (300, 900, 500, 10, 10):
+        world.publish("device:phone", payload=f'"{"x" * (size - 2)}"')
+    world.publish("room:lobby", payload=f'"{"x" * 3000}"')
+    world.publish("room:lobby")
+    own, room = world.entry(phone).stream_id, world.entry(phone, "room:lobby").stream_id
+
+    found = reading.read_ranges([reading.Asked(own, 0, 5, 10), reading.Asked(room, 0, 2, 10)])
+    following = reading.read_ranges([reading.Asked(own, 1, 5, 10), reading.Asked(room, 1, 2, 10)])
+
+    assert [([item.offset for item in one.items], one.holes, one.upto) for one in found] == [([1], [], 1), ([1], [], 1)]
+    assert [[item.offset for item in one.items] for one in following] == [[2, 3, 4, 5], [2]]
 
 
 def test_what_is_past_its_time_is_a_hole_before_retention_has_been(world: World, phone: Device) -> None:

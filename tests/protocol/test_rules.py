@@ -107,3 +107,20 @@ def test_each_service_hears_each_of_its_offsets_once(owners: list[set[int | None
         ]
         own = [(offset, "failed" if offset in failed else "processed") for offset, who in recipients if service in who]
         assert sorted(heard) == own
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(0, 200))
+def test_a_read_that_is_cut_by_bytes_comes_on_and_leaves_nothing_out(sizes: list[int], most: int) -> None:
+    messages = [(2 * place + 1, size) for place, size in enumerate(sizes)]
+    end, read = 2 * len(sizes), []
+    left = messages
+
+    while left:
+        upto = rules.end_within(left, most, end=end)
+        now = [one for one in left if one[0] <= upto]
+        assert now
+        assert len(now) == 1 or sum(size for _, size in now) <= most
+        read += now
+        left = left[len(now) :]
+
+    assert read == messages
