@@ -75,6 +75,7 @@ async def test_what_waited_for_a_handler_comes_again_after_a_restart(
     await jammed(backend, phone, range(100))
     await backend.publish(phone.room, "turn", "elsewhere")
     await first.got(1)
+    await jam.until(1)
     first.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first.task
